@@ -1,0 +1,48 @@
+/* A result file as values in memory: what show, compare and reports work on. No HDF5 type appears here.
+ *
+ *     xp_run run;
+ *     AG_TRY(err, xp_run_read(&run, "run.h5", err));
+ *     xp_run_step(&run.protocols[0], 5, &loss, &accuracy);
+ *     xp_run_release(&run);
+ */
+#ifndef XP_RUN_SUMMARY_H
+#define XP_RUN_SUMMARY_H
+
+#include "autograd/status.h"
+#include "experiments/statistics.h"
+
+/* A column against the outer iteration. */
+typedef struct xp_curve {
+    int64_t n;
+    int64_t *iteration;          /* [n] */
+    double *loss, *accuracy;     /* [n]; accuracy is NaN in regression */
+} xp_curve;
+
+/* Every episode of one test protocol; arrays [n_episode][n_step + 1]. */
+typedef struct xp_protocol {
+    char *name, *loss_unit;
+    int64_t n_episode, n_step;
+    double *loss, *accuracy;     /* accuracy NULL in regression */
+    double diverged_above;
+} xp_protocol;
+
+typedef struct xp_run {
+    char *path, *status, *name, *version, *config, *instruction_set, *gemm, *libraries, *precision;
+    char *host, *started;        /* of /system, as threads and seconds */
+    uint64_t seed;
+    int64_t repeats, iterations; /* as configured */
+    int64_t threads;
+    double seconds;              /* wall clock; NaN while the run goes on */
+    xp_curve train;              /* query_loss and query_accuracy of /train */
+    xp_curve validation;
+    int n_protocol;
+    xp_protocol *protocols;      /* in the order they were written */
+} xp_run;
+
+/* AG_ECONFIG: missing, a folder, not HDF5 or not ours; AG_EDATA: damaged. On failure *run holds nothing to release. */
+ag_code xp_run_read(xp_run *run, const char *path, ag_error *err);
+void xp_run_release(xp_run *run);
+/* Statistics of one inner step, 0 .. n_step; accuracy may be NULL and is not touched in regression. */
+void xp_run_step(const xp_protocol *p, int64_t step, xp_summary *loss, xp_summary *accuracy);
+
+#endif

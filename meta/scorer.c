@@ -1,0 +1,252 @@
+/* Adapts to episodes and scores every step on the query (meta.h). First-order programs only: nothing is differentiated
+ * through the adaptation. */
+#include "meta/learn_internal.h"
+
+#include <string.h>
+
+typedef struct scorer_worker {
+    ag_frame *support[2], *query[2];     /* [0]: all tasks at the shared start, [1]: each task at its own parameters */
+    meta_data data;
+    ag_real *theta, *g;                  /* [chunk * n_adapted] */
+    ag_real *support_loss, *query_loss, *accuracy;   /* [chunk] */
+    ag_real *batch_x;                    /* inductive: [chunk, n_support + 1, x], the support and one query example */
+    void *batch_y;
+    int64_t failed_chunk;                /* the lowest that failed; -1 */
+    ag_error error;
+} scorer_worker;
+
+struct meta_scorer {
+    const meta_learner *l;
+    meta_scorer_options options;
+    ag_program *support[2], *query[2];
+    scorer_worker *workers;              /* [l->threads] */
+};
+
+typedef struct score_job {
+    meta_scorer *sc;
+    const meta_state *s;
+    const meta_batch *b;
+    meta_rates rates;
+    double *loss, *accuracy;             /* [n_task][steps + 1]; accuracy may be NULL */
+} score_job;
+
+static ag_code compile_programs(meta_scorer *sc, ag_error *err)
+{
+    const meta_scorer_options *o = &sc->options;
+    for (int own = 0; own < 2; own++) {
+        meta_program_options p = { .n_task = sc->l->chunk, .n_example = o->n_support, .theta_shared = !own };
+        if (o->steps > own)
+            AG_TRY(err, meta_compile_support(&sc->l->plan, &p, &sc->support[own], err));
+        p.n_example = o->inductive ? o->n_support + 1 : o->n_query;
+        p.score_from = o->inductive ? o->n_support : 0;
+        if (own == 0 || o->steps > 0)
+            AG_TRY(err, meta_compile_query(&sc->l->plan, &p, &sc->query[own], err));
+    }
+    return AG_OK;
+}
+
+static ag_code new_array(void **a, int64_t n, size_t size, ag_error *err)
+{
+    *a = ag_alloc_zero((size_t)(n > 0 ? n : 1) * size);
+    AG_REQUIRE(*a, err, AG_ENOMEM, "scorer: no memory for %lld entries", (long long)n);
+    return AG_OK;
+}
+
+static ag_code bind(meta_scorer *sc, scorer_worker *w, ag_error *err)
+{
+    const meta_plan *plan = &sc->l->plan;
+    bool inductive = sc->options.inductive;
+    for (int own = 0; own < 2; own++) {
+        if (sc->support[own]) {
+            AG_TRY(err, ag_frame_new(sc->support[own], &w->support[own], err));
+            ag_frame_input(w->support[own], META_IN_X, w->data.support_x);
+            ag_frame_input(w->support[own], META_IN_Y, w->data.support_y);
+            ag_frame_output(w->support[own], META_OUT_LOSS, w->support_loss);
+            meta_bind_outputs(plan, w->support[own], 1, sc->l->chunk, true, w->g);
+        }
+        if (sc->query[own]) {
+            AG_TRY(err, ag_frame_new(sc->query[own], &w->query[own], err));
+            ag_frame_input(w->query[own], META_IN_X, inductive ? w->batch_x : w->data.query_x);
+            ag_frame_input(w->query[own], META_IN_Y, inductive ? w->batch_y : w->data.query_y);
+            ag_frame_output(w->query[own], META_OUT_LOSS, w->query_loss);
+            ag_frame_output(w->query[own], META_OUT_LOSS + 1, w->accuracy);
+        }
+    }
+    return AG_OK;
+}
+
+static ag_code worker_init(meta_scorer *sc, scorer_worker *w, ag_error *err)
+{
+    const meta_scorer_options *o = &sc->options;
+    int64_t chunk = sc->l->chunk, adapted = chunk * sc->l->plan.n_adapted;
+    AG_TRY(err, meta_data_init(&w->data, &sc->l->plan, chunk, o->n_support, o->n_query, err));
+    int64_t batch = o->inductive ? chunk * (o->n_support + 1) : 0;
+    AG_TRY(err, new_array((void **)&w->theta, adapted, sizeof *w->theta, err));
+    AG_TRY(err, new_array((void **)&w->g, adapted, sizeof *w->g, err));
+    AG_TRY(err, new_array((void **)&w->support_loss, chunk, sizeof *w->support_loss, err));
+    AG_TRY(err, new_array((void **)&w->query_loss, chunk, sizeof *w->query_loss, err));
+    AG_TRY(err, new_array((void **)&w->accuracy, chunk, sizeof *w->accuracy, err));
+    AG_TRY(err, new_array((void **)&w->batch_x, batch * w->data.x_numel, sizeof *w->batch_x, err));
+    AG_TRY(err, new_array(&w->batch_y, batch, w->data.y_bytes, err));
+    return bind(sc, w, err);
+}
+
+static void worker_release(scorer_worker *w)
+{
+    for (int own = 0; own < 2; own++) {
+        ag_frame_free(w->support[own]);
+        ag_frame_free(w->query[own]);
+    }
+    meta_data_release(&w->data);
+    void *arrays[] = { w->theta, w->g, w->support_loss, w->query_loss, w->accuracy, w->batch_x, w->batch_y };
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
+        ag_free(arrays[i]);
+}
+
+static ag_code build(meta_scorer *sc, ag_error *err)
+{
+    const meta_scorer_options *o = &sc->options;
+    AG_REQUIRE(o->steps >= 0 && o->n_query >= 1 && (o->n_support >= 1 || o->steps == 0), err, AG_EINVAL,
+               "scorer: %lld steps, %lld support and %lld query examples; at least 0, 1 and 1 are expected", (long long)o->steps,
+               (long long)o->n_support, (long long)o->n_query);
+    AG_TRY(err, compile_programs(sc, err));
+    AG_TRY(err, new_array((void **)&sc->workers, sc->l->threads, sizeof *sc->workers, err));
+    for (int i = 0; i < sc->l->threads; i++)
+        AG_TRY(err, worker_init(sc, &sc->workers[i], err));
+    return AG_OK;
+}
+
+ag_code meta_scorer_new(meta_scorer **out, const meta_learner *l, const meta_scorer_options *o, ag_error *err)
+{
+    *out = NULL;
+    meta_scorer *sc = ag_alloc_zero(sizeof *sc);
+    AG_REQUIRE(sc, err, AG_ENOMEM, "scorer: no memory");
+    sc->l = l;
+    sc->options = *o;
+    ag_code code = build(sc, err);
+    if (code == AG_OK)
+        *out = sc;
+    else
+        meta_scorer_free(sc);
+    return ag_trail(err, code, __func__);
+}
+
+void meta_scorer_free(meta_scorer *sc)
+{
+    if (!sc)
+        return;
+    for (int i = 0; sc->workers && i < sc->l->threads; i++)
+        worker_release(&sc->workers[i]);
+    for (int own = 0; own < 2; own++) {
+        ag_program_free(sc->support[own]);
+        ag_program_free(sc->query[own]);
+    }
+    ag_free(sc->workers);
+    ag_free(sc);
+}
+
+/* ---- one chunk ---- */
+
+/* Places query example `q` of each task behind its support; `all`: the support too. */
+static void fill_inductive(const meta_scorer *sc, scorer_worker *w, int64_t q, bool all)
+{
+    const meta_data *d = &w->data;
+    size_t x = (size_t)d->x_numel * sizeof(ag_real);
+    struct { char *batch; const char *support, *query; size_t bytes; } part[] = {
+        { (char *)w->batch_x, (const char *)d->support_x, (const char *)d->query_x, x },
+        { w->batch_y, d->support_y, d->query_y, d->y_bytes },
+    };
+    for (int i = 0; i < 2; i++) {
+        size_t bytes = part[i].bytes, support = (size_t)d->n_support * bytes;
+        for (int64_t task = 0; task < sc->l->chunk; task++) {
+            char *to = part[i].batch + (size_t)task * (support + bytes);
+            if (all)
+                memcpy(to, part[i].support + (size_t)task * support, support);
+            memcpy(to + support, part[i].query + (size_t)(task * d->n_query + q) * bytes, bytes);
+        }
+    }
+}
+
+static void add_scores(const score_job *job, const scorer_worker *w, int64_t first, int64_t count, int64_t step, double weight)
+{
+    int64_t width = job->sc->options.steps + 1;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = (first + i) * width + step;
+        job->loss[at] += weight * (double)w->query_loss[i];
+        if (job->accuracy)
+            job->accuracy[at] += weight * (double)w->accuracy[i];
+    }
+}
+
+static ag_code score_step(const score_job *job, scorer_worker *w, int64_t first, int64_t count, int64_t step, ag_error *err)
+{
+    const meta_scorer *sc = job->sc;
+    ag_frame *f = w->query[step > 0];
+    meta_bind_params(&sc->l->plan, f, sc->l->chunk, job->s->values, step ? w->theta : NULL);
+    int64_t batches = sc->options.inductive ? sc->options.n_query : 1;
+    for (int64_t q = 0; q < batches; q++) {
+        if (sc->options.inductive)
+            fill_inductive(sc, w, q, step == 0 && q == 0);
+        AG_TRY(err, ag_frame_run(f, 0, 1, err));
+        add_scores(job, w, first, count, step, 1.0 / (double)batches);
+    }
+    return AG_OK;
+}
+
+static ag_code score_chunk(const score_job *job, scorer_worker *w, int64_t first, int64_t count, ag_error *err)
+{
+    const meta_scorer *sc = job->sc;
+    const meta_plan *plan = &sc->l->plan;
+    int64_t chunk = sc->l->chunk;
+    AG_TRY(err, meta_data_fetch(&w->data, job->b, first, count, chunk, err));
+    AG_TRY(err, score_step(job, w, first, count, 0, err));
+    for (int64_t step = 1; step <= sc->options.steps; step++) {
+        ag_frame *f = w->support[step > 1];
+        const ag_real *theta = step > 1 ? w->theta : NULL;
+        meta_bind_params(plan, f, chunk, job->s->values, theta);
+        AG_TRY(err, ag_frame_run(f, step <= 2 ? 0 : 1, 1, err));
+        meta_inner_step(plan, &job->rates, chunk, job->s->values, theta, w->g, w->theta);
+        AG_TRY(err, score_step(job, w, first, count, step, err));
+    }
+    return AG_OK;
+}
+
+static void score_work(void *ctx, int64_t chunk, int worker)
+{
+    const score_job *job = ctx;
+    scorer_worker *w = &job->sc->workers[worker];
+    int64_t first = chunk * job->sc->l->chunk, count = job->b->n_task - first;
+    ag_error error = { 0 };
+    count = count < job->sc->l->chunk ? count : job->sc->l->chunk;
+    if (score_chunk(job, w, first, count, &error) != AG_OK && (w->failed_chunk < 0 || chunk < w->failed_chunk)) {
+        w->failed_chunk = chunk;
+        w->error = error;
+    }
+}
+
+ag_code meta_scorer_run(meta_scorer *sc, const meta_state *s, const meta_batch *b, double *loss, double *accuracy, ag_error *err)
+{
+    int64_t n_chunk = (b->n_task + sc->l->chunk - 1) / sc->l->chunk, width = sc->options.steps + 1;
+    bool has_accuracy = sc->l->plan.loss == META_CROSS_ENTROPY && accuracy;
+    score_job job = { .sc = sc, .s = s, .b = b, .loss = loss, .accuracy = has_accuracy ? accuracy : NULL,
+                      .rates = { .scope = sc->l->options.rate_scope, .alpha = s->values + s->n_value } };
+    if (sc->options.inner_lr != 0)
+        job.rates = (meta_rates){ .fixed = (ag_real)sc->options.inner_lr };
+    memset(loss, 0, (size_t)(b->n_task * width) * sizeof *loss);
+    if (accuracy)
+        memset(accuracy, 0, (size_t)(b->n_task * width) * sizeof *accuracy);
+    for (int i = 0; i < sc->l->threads; i++)
+        sc->workers[i].failed_chunk = -1;
+    meta_pool_run(sc->l->pool, n_chunk, score_work, &job);
+    const scorer_worker *failed = NULL;
+    for (int i = 0; i < sc->l->threads; i++) {
+        const scorer_worker *w = &sc->workers[i];
+        if (w->failed_chunk >= 0 && (!failed || w->failed_chunk < failed->failed_chunk))
+            failed = w;
+    }
+    if (!failed)
+        return AG_OK;
+    if (err && err->code == AG_OK)
+        *err = failed->error;
+    return ag_trail(err, failed->error.code, __func__);
+}
