@@ -123,7 +123,8 @@ ag_tensor *ag_batch_norm_running(ag_tape *t, ag_tensor *x, double epsilon, ag_te
                                  ag_tensor *mean, ag_tensor *variance);
 
 /* Reverse mode: grads[i] = d <seed, y> / d xs[i], recorded on the tape like anything else, so it can be
- * differentiated again. seed like y; NULL means ones. What y does not depend on gets zeros. */
+ * differentiated again. seed like y; NULL means ones. What y does not depend on gets zeros. One differentiates by
+ * leaves of ag_value and ag_input and by results; by a constant (ag_scalar, ag_full, ag_zeros_like) is an error. */
 ag_code ag_grad(ag_tape *t, ag_tensor *y, ag_tensor *seed, int n, ag_tensor *const *xs, ag_tensor **grads);
 /* Forward mode over what is already recorded: dys[j] = sum over i of d ys[j] / d xs[i] . dxs[i]. */
 ag_code ag_jvp(ag_tape *t, int n_x, ag_tensor *const *xs, ag_tensor *const *dxs, int n_y, ag_tensor *const *ys,

@@ -1,12 +1,13 @@
 /* C = A B by BLIS, one thread a call (parallelism stands above), or by a small kernel of ours where BLIS's set-up
  * would cost more than the product. The only file that includes blis.h. */
-#include "autograd/op.h"
+#include "autograd/gemm.h"
 
 #include <blis.h>
 #include <string.h>
 
-/* Below this many multiply-adds, with rows of B and C contiguous, our kernel is faster (bench/gemm.c measures). */
-enum { SMALL_PRODUCT = 64 * 1024 };
+/* Up to so many multiply-adds, with rows of B and C contiguous and long enough for a vector, our kernel is faster
+ * (bench/gemm.c). */
+enum { SMALL_PRODUCT = 2048, SMALL_COLUMNS = 8 };
 
 /* Rows of C in groups of four, each row's entries along the vector: no packing, A is read as it lies. */
 AG_KERNEL static void small_product(int64_t m, int64_t n, int64_t k, const ag_real *a, int64_t rs_a, int64_t cs_a,
@@ -37,19 +38,24 @@ AG_KERNEL static void small_product(int64_t m, int64_t n, int64_t k, const ag_re
         }
 }
 
-void ag_gemm(int64_t m, int64_t n, int64_t k, const ag_real *a, int64_t rs_a, int64_t cs_a,
-             const ag_real *b, int64_t rs_b, int64_t cs_b, bool accumulate, ag_real *c, int64_t rs_c)
+static void clear(int64_t m, int64_t n, ag_real *c, int64_t rs_c)
 {
-    bool small = cs_b == 1 && m * n * k <= SMALL_PRODUCT;
-    if (!accumulate && (small || k == 0))
-        for (int64_t i = 0; i < m; i++)
-            memset(c + i * rs_c, 0, (size_t)n * sizeof *c);
-    if (m == 0 || n == 0 || k == 0)
-        return;
-    if (small) {
-        small_product(m, n, k, a, rs_a, cs_a, b, rs_b, c, rs_c);
-        return;
-    }
+    for (int64_t i = 0; i < m; i++)
+        memset(c + i * rs_c, 0, (size_t)n * sizeof *c);
+}
+
+void ag_gemm_small(int64_t m, int64_t n, int64_t k, const ag_real *a, int64_t rs_a, int64_t cs_a, const ag_real *b, int64_t rs_b,
+                   int64_t cs_b, bool accumulate, ag_real *c, int64_t rs_c)
+{
+    (void)cs_b;
+    if (!accumulate)
+        clear(m, n, c, rs_c);
+    small_product(m, n, k, a, rs_a, cs_a, b, rs_b, c, rs_c);
+}
+
+void ag_gemm_blis(int64_t m, int64_t n, int64_t k, const ag_real *a, int64_t rs_a, int64_t cs_a, const ag_real *b, int64_t rs_b,
+                  int64_t cs_b, bool accumulate, ag_real *c, int64_t rs_c)
+{
     rntm_t threads = BLIS_RNTM_INITIALIZER;
     bli_rntm_set_num_threads(1, &threads);
     ag_real one = 1, beta = accumulate;
@@ -60,6 +66,25 @@ void ag_gemm(int64_t m, int64_t n, int64_t k, const ag_real *a, int64_t rs_a, in
 #endif
         (BLIS_NO_TRANSPOSE, BLIS_NO_TRANSPOSE, m, n, k, &one, (ag_real *)a, rs_a, cs_a, (ag_real *)b, rs_b, cs_b, &beta, c,
          rs_c, 1, NULL, &threads);
+}
+
+bool ag_gemm_is_small(int64_t m, int64_t n, int64_t k, int64_t cs_b)
+{
+    return cs_b == 1 && n >= SMALL_COLUMNS && m * n * k <= SMALL_PRODUCT;
+}
+
+void ag_gemm(int64_t m, int64_t n, int64_t k, const ag_real *a, int64_t rs_a, int64_t cs_a, const ag_real *b, int64_t rs_b,
+             int64_t cs_b, bool accumulate, ag_real *c, int64_t rs_c)
+{
+    if (m == 0 || n == 0)
+        return;
+    if (k == 0) {
+        if (!accumulate)
+            clear(m, n, c, rs_c);
+        return;
+    }
+    ag_gemm_kernel *kernel = ag_gemm_is_small(m, n, k, cs_b) ? ag_gemm_small : ag_gemm_blis;
+    kernel(m, n, k, a, rs_a, cs_a, b, rs_b, cs_b, accumulate, c, rs_c);
 }
 
 const char *ag_gemm_kernels(void)

@@ -78,20 +78,38 @@ static ag_tensor *finished(ag_tape *t, ag_tensor *g, const ag_tensor *like)
     return like->tasks ? ag_task_expand(t, g) : g;
 }
 
+/* What one differentiates by. A constant's uses are folded away, so its derivative would be a silent 0. */
+static ag_code check_variables(ag_tape *t, const char *name, int n, ag_tensor *const *xs)
+{
+    for (int i = 0; i < n; i++) {
+        if (!xs[i])
+            return AG_EINVAL;
+        if (xs[i]->is_scalar)
+            ag_tape_fail(t, AG_EINVAL, "%s: input %d is a constant (ag_scalar, ag_full, ag_zeros_like); make it with ag_value",
+                         name, i);
+    }
+    return t->error.code;
+}
+
+static ag_code check_seed(ag_tape *t, const ag_tensor *y, const ag_tensor *seed)
+{
+    char a[AG_SHAPE_TEXT], b[AG_SHAPE_TEXT];
+    if (seed && !ag_same_shape(seed, y))
+        ag_tape_fail(t, AG_ESHAPE, "ag_grad: seed %s for an output %s", ag_shape_text(seed, a), ag_shape_text(y, b));
+    else if (seed && seed->tasks && !y->tasks)
+        ag_tape_fail(t, AG_ESHAPE, "ag_grad: a seed with a task axis for an output without");
+    return t->error.code;
+}
+
 ag_code ag_grad(ag_tape *t, ag_tensor *y, ag_tensor *seed, int n, ag_tensor *const *xs, ag_tensor **grads)
 {
     sweep s = { 0 };
-    char a[AG_SHAPE_TEXT], b[AG_SHAPE_TEXT];
     memset(grads, 0, (size_t)n * sizeof *grads);
     if (!y || t->error.code != AG_OK)
         return t->error.code != AG_OK ? t->error.code : AG_EINVAL;
-    for (int i = 0; i < n; i++)
-        if (!xs[i])
-            return AG_EINVAL;
-    if (seed && !ag_same_shape(seed, y)) {
-        ag_tape_fail(t, AG_ESHAPE, "ag_grad: seed %s for an output %s", ag_shape_text(seed, a), ag_shape_text(y, b));
-        return t->error.code;
-    }
+    ag_code code = check_variables(t, "ag_grad", n, xs);
+    if (code != AG_OK || (code = check_seed(t, y, seed)) != AG_OK)
+        return code;
     if (!sweep_init(t, &s, y->id + 1)) {
         sweep_release(&s);
         return t->error.code;
@@ -144,8 +162,11 @@ ag_code ag_jvp(ag_tape *t, int n_x, ag_tensor *const *xs, ag_tensor *const *dxs,
         last = ys[i]->id > last ? ys[i]->id : last;
     }
     for (int i = 0; i < n_x; i++)
-        if (!xs[i] || !dxs[i])
+        if (!dxs[i])
             return AG_EINVAL;
+    ag_code code = check_variables(t, "ag_jvp", n_x, xs);
+    if (code != AG_OK)
+        return code;
     if (!sweep_init(t, &s, last + 1)) {
         sweep_release(&s);
         return t->error.code;

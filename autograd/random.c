@@ -29,7 +29,8 @@ static double unit(ag_random *r)
 
 double ag_random_uniform(ag_random *r, double lo, double hi)
 {
-    return lo + (hi - lo) * unit(r);
+    double x = lo + (hi - lo) * unit(r);
+    return x < hi || !(lo < hi) ? x : nextafter(hi, lo);   /* rounding may reach hi */
 }
 
 double ag_random_normal(ag_random *r)

@@ -78,13 +78,13 @@ static void seen_insert(ag_tape *t, const ag_tensor *y)
     t->seen_used++;
 }
 
-/* The table of all nodes recorded; there is room for them. */
+/* Enters the nodes recorded, as many as there is room for. */
 static void seen_refill(ag_tape *t)
 {
     for (int64_t i = 0; i < t->seen_size; i++)
         t->seen[i] = 0;
     t->seen_used = 0;
-    for (int64_t i = 0; i < t->n_node && t->seen_size; i++)
+    for (int64_t i = 0; i < t->n_node && 2 * (t->seen_used + 1) <= t->seen_size; i++)
         if (t->node[i]->op)
             seen_insert(t, t->node[i]);
 }

@@ -98,7 +98,7 @@ static void add_quoted(xp_text *t, const char *word)
     xp_text_bytes(t, "'", 1);
 }
 
-static ag_code command_line(int argc, char *const *argv, char **line, ag_error *err)
+static ag_code command_line(int argc, const char *const *argv, char **line, ag_error *err)
 {
     xp_text t = { 0 };
     xp_text_add(&t, "metalora");
@@ -148,11 +148,11 @@ static ag_code run_command(const xp_cli_call *c, ag_error *err)
 ag_code xp_cli_help(const xp_cli_call *c, ag_error *err)
 {
     xp_cli_args wanted;
-    char *argv[4] = { NULL };
+    const char *argv[4] = { "metalora" };
     xp_cli_words w = c->args->operands;
     for (int i = 0; i < w.n; i++)
-        argv[i + 1] = (char *)(uintptr_t)w.at[i];
-    argv[w.n + 1] = (char *)(uintptr_t)"--help";
+        argv[i + 1] = w.at[i];
+    argv[w.n + 1] = "--help";
     ag_code code = xp_cli_parse(&wanted, w.n + 2, argv, err);
     xp_cli_call call = *c;
     call.args = &wanted;
@@ -162,7 +162,7 @@ ag_code xp_cli_help(const xp_cli_call *c, ag_error *err)
     return code;
 }
 
-int xp_cli(int argc, char *const *argv, FILE *out, FILE *messages)
+int xp_cli(int argc, const char *const *argv, FILE *out, FILE *messages)
 {
     xp_cli_args args;
     ag_error err = { 0 };

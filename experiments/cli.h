@@ -1,6 +1,6 @@
 /* The command line. Of all rooms this layer alone prints, and only to the two streams it is given.
  *
- *     int main(int argc, char **argv) { return xp_cli(argc, argv, stdout, stderr); }
+ *     int main(int argc, char **argv) { return xp_cli(argc, (const char *const *)argv, stdout, stderr); }
  *
  * out gets results (tables, JSON, help that was asked for), messages everything else (progress, errors, advice).
  * An error is one paragraph "metalora: what, where, what was expected"; with METALORA_TRACE set to anything but
@@ -18,6 +18,6 @@ enum {
 };
 
 /* Returns the exit code. Not to be called by two threads at once: it minds the process's signals while a run goes on. */
-int xp_cli(int argc, char *const *argv, FILE *out, FILE *messages);
+int xp_cli(int argc, const char *const *argv, FILE *out, FILE *messages);
 
 #endif

@@ -16,8 +16,8 @@ const xp_cli_command xp_cli_commands[] = {
       .example = "metalora check configs/quickstart.yaml --set inner.lr=0.1 --print-config", .run = xp_cli_check },
     { .name = "show", .operands = "FILE.h5", .options = "json", .about = "prints a result file as a table or as JSON",
       .more = "Prints what a run's result file holds: status, training curve, and for each test protocol the score before "
-              "adaptation and after each inner step, mean ± 95 % confidence interval. The digest is one over everything "
-              "but wall-clock figures: two runs with the same digest gave the same bits.",
+              "adaptation and after each inner step, as mean and 95% confidence interval. The digest is one over "
+              "everything but wall-clock figures: two runs of the same digest gave the same bits.",
       .example = "metalora show quickstart.h5 --json", .run = xp_cli_show },
     { .name = "data list", .operands = "", .options = "cache-dir", .about = "lists the sources of tasks and which are ready",
       .more = "Prints every source that tasks.source can name. Those made of published data must be imported once; 'ready' "
@@ -33,7 +33,7 @@ const xp_cli_command xp_cli_commands[] = {
       .more = "Reads the packed data of SOURCE from the cache and compares their digests with those they were published "
               "and packed with.",
       .example = "metalora data verify omniglot", .run = xp_cli_data_verify },
-    { .name = "help", .operands = "[COMMAND] [COMMAND]", .options = "", .about = "prints help, also of one command",
+    { .name = "help", .operands = "[COMMAND [SUB]]", .options = "", .about = "prints help, also of one command",
       .more = "Prints the list of commands, or the page of one.", .example = "metalora help data import",
       .run = xp_cli_help },
     { .name = "reference", .operands = "", .options = "", .about = "prints docs/config-reference.md", .hidden = true,

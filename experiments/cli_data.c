@@ -4,10 +4,8 @@
 #include "experiments/omniglot_cache.h"
 #include "experiments/omniglot_import.h"
 #include "experiments/tasks.h"
-#include "experiments/text.h"
 
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- omniglot ---- */
@@ -17,6 +15,8 @@ static ag_code verify_omniglot(const char *cache_dir, char *report, size_t n, ag
     char path[XP_PATH_MAX];
     xp_omniglot_pack pack;
     AG_TRY(err, xp_omniglot_cache_path(cache_dir, path, err));
+    AG_REQUIRE(access(path, F_OK) == 0, err, AG_ECONFIG, "omniglot is not imported: there is no %s; see 'metalora data "
+               "import --help'", path);
     AG_TRY(err, xp_omniglot_cache_read(&pack, path, XP_OMNIGLOT_DIGEST, err));
     snprintf(report, n, "omniglot: %lld characters x %lld drawings are intact in %s", (long long)pack.n_character,
              (long long)pack.n_drawing, path);
@@ -36,7 +36,7 @@ typedef struct published_data {
 static const published_data published[] = {
     { "omniglot", xp_omniglot_import, verify_omniglot, xp_omniglot_cache_path },
 };
-enum { N_PUBLISHED = sizeof published / sizeof *published, REPORT_MAX = XP_PATH_MAX + 300 };
+enum { N_PUBLISHED = sizeof published / sizeof *published, REPORT_MAX = XP_PATH_MAX + 300, COLUMN = 16 };
 
 static const published_data *find_published(const char *source)
 {
@@ -99,11 +99,11 @@ static void add_state(xp_text *t, const published_data *data, const char *cache_
 {
     char path[XP_PATH_MAX];
     if (data->cache_path(cache_dir, path, NULL) == AG_OK && access(path, R_OK) == 0) {
-        xp_text_add(t, "  %-14sready: ", "");
+        xp_text_add(t, "%*sready: ", COLUMN, "");
         xp_text_clean(t, path);
         xp_text_add(t, "\n");
     } else {
-        xp_text_add(t, "  %-14snot imported yet: metalora data import %s DIR\n", "", data->source);
+        xp_text_add(t, "%*snot imported yet\n", COLUMN, "");
     }
 }
 
@@ -113,7 +113,7 @@ ag_code xp_cli_data_list(const xp_cli_call *c, ag_error *err)
     char *text;
     for (int i = 0; xp_source_name(i); i++) {
         const published_data *data = find_published(xp_source_name(i));
-        xp_text_add(&t, "  %-14s%s\n", xp_source_name(i), xp_source_about(i));
+        xp_cli_add_entry(&t, xp_source_name(i), COLUMN, xp_source_about(i));
         if (data)
             add_state(&t, data, c->args->cache_dir);
     }

@@ -1,7 +1,5 @@
 /* Help pages, made from the tables of options and commands (cli_options.h). */
-#include "experiments/cli_options.h"
-
-#include "experiments/text.h"
+#include "experiments/cli_commands.h"
 
 #include <string.h>
 
@@ -27,8 +25,7 @@ static void add_wrapped(xp_text *t, const char *text, int column, int indent)
     xp_text_add(t, "\n");
 }
 
-/* "  left      right, wrapped" */
-static void add_entry(xp_text *t, const char *left, int column, const char *right)
+void xp_cli_add_entry(xp_text *t, const char *left, int column, const char *right)
 {
     int n = (int)strlen(left);
     xp_text_add(t, "  %s", left);
@@ -45,14 +42,14 @@ static void add_option(xp_text *t, const xp_cli_option *o)
     if (o->letter)
         snprintf(letter, sizeof letter, "-%c, ", o->letter);
     snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->value ? " " : "", o->value ? o->value : "");
-    add_entry(t, left, OPTION_COLUMN, o->meaning);
+    xp_cli_add_entry(t, left, OPTION_COLUMN, o->meaning);
 }
 
 static void add_command(xp_text *t, const xp_cli_command *c)
 {
     char left[64];
     snprintf(left, sizeof left, "%s%s%s", c->name, *c->operands ? " " : "", c->operands);
-    add_entry(t, left, COMMAND_COLUMN, c->about);
+    xp_cli_add_entry(t, left, COMMAND_COLUMN, c->about);
 }
 
 static void add_usage(xp_text *t, const xp_cli_command *c)

@@ -38,7 +38,7 @@ enum { MAX_WORDS = 32, NAMES_SHOWN = 300 };
 typedef struct parser {
     xp_cli_args *args;
     int argc, next;
-    char *const *argv;
+    const char *const *argv;
     xp_cli_words operands;
     unsigned given;                  /* bit i: option i */
 } parser;
@@ -92,11 +92,6 @@ static const xp_cli_command *command_so_far(const parser *p)
     return xp_cli_find(p->operands.n, p->operands.at, &used);
 }
 
-static const char *prefix_of(const xp_cli_command *command)
-{
-    return command ? command->name : "metalora";
-}
-
 /* "a, b, c" of the names that fit; returns how many were put into names. */
 static int option_names(const xp_cli_command *command, const char *names[MAX_WORDS], char shown[NAMES_SHOWN])
 {
@@ -115,16 +110,17 @@ static int option_names(const xp_cli_command *command, const char *names[MAX_WOR
 static ag_code unknown_option(const parser *p, const char *word, ag_error *err)
 {
     const xp_cli_command *command = command_so_far(p);
-    const char *names[MAX_WORDS];
+    const char *names[MAX_WORDS], *where = command ? command->name : "";
     char shown[NAMES_SHOWN], bare[64];
     int n = option_names(command, names, shown);
     const char *name = word + strspn(word, "-");
     snprintf(bare, sizeof bare, "%.*s", (int)strcspn(name, "="), name);
     const char *nearest = xp_nearest(bare, names, n);
     if (nearest)
-        return ag_fail(err, AG_ECONFIG, "%s: there is no option '%.*s'; did you mean '--%s'?", prefix_of(command),
+        return ag_fail(err, AG_ECONFIG, "%s%sthere is no option '%.*s'; did you mean '--%s'?", where, *where ? ": " : "",
                        (int)strcspn(word, "="), word, nearest);
-    return ag_fail(err, AG_ECONFIG, "%s: there is no option '%s'; expected one of %s", prefix_of(command), word, shown);
+    return ag_fail(err, AG_ECONFIG, "%s%sthere is no option '%s'; expected one of %s", where, *where ? ": " : "", word,
+                   shown);
 }
 
 static ag_code not_this_commands(const xp_cli_args *a, const xp_cli_option *o, ag_error *err)
@@ -172,7 +168,8 @@ static ag_code unknown_command(const char *group, const char *word, ag_error *er
     for (int i = 0; i < n && used < NAMES_SHOWN; i++)
         used += (size_t)snprintf(shown + used, NAMES_SHOWN - used, "%s%s", i ? ", " : "", names[i]);
     if (!word)
-        return ag_fail(err, AG_ECONFIG, "%s: what with the %s? Expected one of %s", group, group, shown);
+        return ag_fail(err, AG_ECONFIG, "%s: a command of it is missing; expected metalora %s followed by one of %s", group,
+                       group, shown);
     return ag_fail(err, AG_ECONFIG, "there is no command '%s%s%s'; expected one of %s", group, space, word, shown);
 }
 
@@ -316,7 +313,7 @@ static ag_code check_given(const parser *p, ag_error *err)
     return check_operands(a, err);
 }
 
-ag_code xp_cli_parse(xp_cli_args *a, int argc, char *const *argv, ag_error *err)
+ag_code xp_cli_parse(xp_cli_args *a, int argc, const char *const *argv, ag_error *err)
 {
     memset(a, 0, sizeof *a);
     int room = argc > 0 ? argc : 1;

@@ -83,7 +83,7 @@ bool xp_cli_is_group(const char *word);
 
 /* Reads a command line. Fails with AG_ECONFIG (the user can mend it; the nearest valid word is suggested), AG_ENOMEM.
  * Release also after a failure. */
-ag_code xp_cli_parse(xp_cli_args *a, int argc, char *const *argv, ag_error *err);
+ag_code xp_cli_parse(xp_cli_args *a, int argc, const char *const *argv, ag_error *err);
 void xp_cli_args_release(xp_cli_args *a);
 
 /* Help pages, freed with ag_free: of everything, of the commands of a group, of one command. */

@@ -76,16 +76,26 @@ static ag_code run_to(const xp_cli_call *c, const xp_config *config, const char 
     return code;
 }
 
+/* Adds where the part that was done is to be found. */
+static ag_code failed(ag_code code, const char *out, const ag_error *why, ag_error *err)
+{
+    bool stopped = code == AG_ESTOP && xp_cli_stop_signal();
+    const char *what = !stopped ? why->message : xp_cli_stop_signal() == SIGINT ? "stopped by SIGINT (Ctrl-C)" : "stopped by SIGTERM";
+    bool saved = (code == AG_ESTOP || code == AG_ENAN) && access(out, F_OK) == 0;
+    ag_fail(err, code, "%.1500s%s%s", what, saved ? "; what was done is in " : "", saved ? out : "");
+    return why->trail[0] ? ag_trail(err, code, why->trail) : code;
+}
+
 static ag_code run_config(const xp_cli_call *c, const xp_config *config, ag_error *err)
 {
     char path[256];
     snprintf(path, sizeof path, "%s.h5", config->name);   /* a name is short and without slashes */
     const char *out = c->args->out ? c->args->out : path;
-    ag_code code = run_to(c, config, out, err);
-    bool saved = code == AG_OK || code == AG_ESTOP || code == AG_ENAN;
-    if (saved && !c->args->quiet && access(out, F_OK) == 0)
+    ag_error why = { 0 };
+    ag_code code = run_to(c, config, out, &why);
+    if (code == AG_OK && !c->args->quiet)
         xp_cli_say(c->messages, "wrote %s", out);
-    return code;
+    return code == AG_OK ? code : failed(code, out, &why, err);
 }
 
 ag_code xp_cli_run(const xp_cli_call *c, ag_error *err)

@@ -13,7 +13,7 @@ static ag_code fill(xp_layers *l, int knob, ag_error *err);
 /* The value of another knob, filled in itself. */
 static ag_code of_knob(xp_layers *l, const xp_slot *s, const char *name, const xp_yaml_node **out, ag_error *err)
 {
-    char help[MESSAGE_KEYS], section[XP_PATH_MAX] = "";
+    char help[MESSAGE_KEYS], section[XP_KEY_MAX] = "";
     const char *dot = strchr(name, '.');
     int knob = xp_knob_find(name);
     if (knob < 0) {
@@ -48,10 +48,10 @@ static ag_code of_environment(const xp_slot *s, const char *name, xp_yaml_node *
 /* The reference at "${": *out is its value, *end the text after '}'. */
 static ag_code refer(xp_layers *l, const xp_slot *s, const char *at, const char **end, xp_yaml_node *out, ag_error *err)
 {
-    char name[XP_PATH_MAX];
+    char name[XP_KEY_MAX];
     const char *close = strchr(at, '}');
     const xp_yaml_node *value;
-    if (!close || close - at - 2 >= XP_PATH_MAX)
+    if (!close || close - at - 2 >= XP_KEY_MAX)
         return xp_yaml_fail(s->layer, s->value->at, err, "'${' without its '}'; expected ${key} or ${env:NAME}");
     snprintf(name, sizeof name, "%.*s", (int)(close - at - 2), at + 2);
     if (strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-") != strlen(name))

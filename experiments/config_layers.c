@@ -62,9 +62,9 @@ static ag_code lay_section(xp_layers *l, const xp_yaml *y, const char *name, con
 static ag_code lay_key(xp_layers *l, const xp_yaml *y, const char *section, const char *leaf, xp_yaml_mark at,
                        const xp_yaml_node *value, ag_error *err)
 {
-    char path[XP_PATH_MAX];
+    char path[XP_KEY_MAX];
     int length = snprintf(path, sizeof path, "%s%s%s", section, *section ? "." : "", leaf);
-    int i = length < XP_PATH_MAX ? xp_knob_find(path) : -1;
+    int i = length < XP_KEY_MAX ? xp_knob_find(path) : -1;
     if (i >= 0) {
         l->slots[i] = (xp_slot){ y, value };
         return AG_OK;

@@ -55,7 +55,7 @@ bool xp_is_section(const char *name)
 }
 
 /* The words that may stand in a section ("" is the top level); returns how many. */
-static int keys_of(const char *section, const char **out, char (*names)[XP_PATH_MAX])
+static int keys_of(const char *section, const char **out, char (*names)[XP_KEY_MAX])
 {
     size_t n = strlen(section);
     int count = 0;
@@ -69,7 +69,7 @@ static int keys_of(const char *section, const char **out, char (*names)[XP_PATH_
         else if (!n && !own)
             out[count++] = k->path;
         else if (!n && (i == 0 || strncmp(xp_knobs[i - 1].path, k->path, own + 1) != 0)) {
-            snprintf(names[count], XP_PATH_MAX, "%.*s", (int)own, k->path);
+            snprintf(names[count], XP_KEY_MAX, "%.*s", (int)own, k->path);
             out[count] = names[count];
             count++;
         }
@@ -83,7 +83,7 @@ static bool elsewhere(const char *leaf, char *out, size_t size)
     size_t used = 0;
     for (int i = 0; i < xp_n_knobs; i++) {
         const char *dot = strchr(xp_knobs[i].path, '.');
-        if (dot && strcmp(dot + 1, leaf) == 0 && used + XP_PATH_MAX < size)
+        if (dot && strcmp(dot + 1, leaf) == 0 && used + XP_KEY_MAX < size)
             used += (size_t)snprintf(out + used, size - used, "%s'%s'", used ? " or " : "", xp_knobs[i].path);
     }
     return used > 0;
@@ -94,7 +94,7 @@ static void suggest_leaf(const char *section, const char *leaf, char *out, size_
 {
     enum { MANY = 128 };
     const char *keys[MANY];
-    char names[MANY][XP_PATH_MAX], others[300];
+    char names[MANY][XP_KEY_MAX], others[300];
     int n = keys_of(section, keys, names);
     const char *near = xp_nearest(leaf, keys, n), *dot = *section ? "." : "";
     if (near) {
@@ -103,7 +103,7 @@ static void suggest_leaf(const char *section, const char *leaf, char *out, size_
         snprintf(out, size, "did you mean %s?", others);
     } else {
         size_t used = (size_t)snprintf(out, size, "expected one of");
-        for (int i = 0; i < n && used + XP_PATH_MAX < size; i++)
+        for (int i = 0; i < n && used + XP_KEY_MAX < size; i++)
             used += (size_t)snprintf(out + used, size - used, "%s %s", i ? "," : "", keys[i]);
     }
 }

@@ -20,7 +20,7 @@ typedef struct xp_knob {
 extern const xp_knob xp_knobs[];    /* in the list's order; sections are contiguous */
 extern const int xp_n_knobs;
 
-enum { XP_PATH_MAX = 64 };
+enum { XP_KEY_MAX = 64 };
 
 /* Number of the knob, -1: none of this name. */
 int xp_knob_find(const char *path);

@@ -15,5 +15,5 @@ static void occupy_closed_streams(void)
 int main(int argc, char **argv)
 {
     occupy_closed_streams();
-    return xp_cli(argc, argv, stdout, stderr);
+    return xp_cli(argc, (const char *const *)argv, stdout, stderr);
 }

@@ -159,14 +159,15 @@ static void truncate_text(char *text, int width)
         }
 }
 
-/* One column stays free: a full line would scroll some terminals. */
+/* Some columns stay free: a full line would scroll some terminals, and Ctrl-C is echoed behind it as ^C. */
 static void draw_bar(const xp_progress *p, double elapsed)
 {
+    enum { FREE = 3 };
     char left[LINE], right[LINE];
     format_left(p, left);
     format_right(p, elapsed, right);
-    truncate_text(left, columns(p) - 1);
-    int room = columns(p) - 1 - xp_text_width(left), bar = room - xp_text_width(right) - 2;
+    truncate_text(left, columns(p) - FREE);
+    int room = columns(p) - FREE - xp_text_width(left), bar = room - xp_text_width(right) - 2;
     fprintf(p->o.stream, "\r\033[K%s", left);
     if (p->o.total > 0 && bar >= MIN_BAR)
         draw_cells(p, bar < MAX_BAR ? bar : MAX_BAR);

@@ -60,8 +60,12 @@ ag_code xp_aside_create(const char *what, const char *path, char **name, ag_erro
     *name = NULL;
     AG_REQUIRE(path && path[folder_length(path)], err, AG_ECONFIG, "%s '%s': expected the name of a file", what,
                path ? path : "");
-    AG_REQUIRE(stat(path, &status) != 0 || !S_ISDIR(status.st_mode), err, AG_ECONFIG,
-               "%s '%s': that is a folder; expected the name of a file", what, path);
+    if (stat(path, &status) == 0) {   /* a rename would put a file in the place of a device or pipe, too */
+        AG_REQUIRE(!S_ISDIR(status.st_mode), err, AG_ECONFIG, "%s '%s': that is a folder; expected the name of a file", what,
+                   path);
+        AG_REQUIRE(S_ISREG(status.st_mode), err, AG_ECONFIG,
+                   "%s '%s': that is a device, pipe or socket; expected the name of a file", what, path);
+    }
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         char *aside = xp_aside_name(path, attempt);
         AG_REQUIRE(aside, err, AG_ENOMEM, "%s '%s': out of memory", what, path);

@@ -9,7 +9,7 @@
  * attempt > 0 gives further names, for when the first is a left-over of another process. */
 char *xp_aside_name(const char *path, int attempt);
 /* Creates an empty file aside under a name nobody uses; *name is freed with ag_free.
- * AG_ECONFIG when the folder is missing, is no folder or may not be written, or path is a folder; AG_EIO otherwise.
+ * AG_ECONFIG when the folder is missing, is no folder or may not be written, or path is a folder or device; AG_EIO otherwise.
  * `what` names the thing in messages, for instance "result file". */
 ag_code xp_aside_create(const char *what, const char *path, char **name, ag_error *err);
 /* Replaces the contents of the file `aside` in one step: a reader, or a crash of this process, finds the old ones or the

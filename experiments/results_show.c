@@ -207,20 +207,31 @@ static void add_sparkline(xp_text *t, const xp_curve *c)
     xp_text_add(t, "%s  ", logarithmic ? " (log)" : "");
 }
 
+/* Mean of a curve's first or last values, as many as one bar of the sparkline stands for: single iterations are noise. */
+static double mean_of_bin(const double *v, int64_t n, bool at_end)
+{
+    int64_t count = n > SPARK_WIDTH ? n / SPARK_WIDTH : 1, from = at_end ? n - count : 0;
+    double sum = 0;
+    for (int64_t i = from; i < from + count; i++)
+        sum += v[i];
+    return sum / (double)count;
+}
+
 static void add_curve(xp_text *t, style s, const char *label, const xp_curve *c)
 {
     char first[CELL], last[CELL];
     if (c->n == 0)
         return;
-    format_number(first, 3, c->loss[0]);
-    format_number(last, 3, c->loss[c->n - 1]);
+    format_number(first, 3, mean_of_bin(c->loss, c->n, false));
+    format_number(last, 3, mean_of_bin(c->loss, c->n, true));
     xp_text_add(t, "  ");
     xp_text_left(t, label, 17);
     if (s.utf8 && c->n > 1)
         add_sparkline(t, c);
     xp_text_add(t, "%s %s %s", first, s.utf8 ? "→" : "->", last);
-    if (isfinite(c->accuracy[c->n - 1]))
-        xp_text_add(t, ", accuracy %.1f %%", 100 * c->accuracy[c->n - 1]);
+    double accuracy = mean_of_bin(c->accuracy, c->n, true);
+    if (isfinite(accuracy))
+        xp_text_add(t, ", accuracy %.1f %%", 100 * accuracy);
     xp_text_add(t, "\n");
 }
 

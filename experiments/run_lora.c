@@ -57,7 +57,7 @@ static ag_code train(lora_run *r, ag_error *err)
         meta_optimizer_step(&r->optimizer, lr, r->grad, r->theta);
         xp_progress_update(&r->x->progress, r->repeat * n + i + 1, loss);
         /* Adaptation and meta-objective are one here: the loss on the tasks' data with their private adapters. */
-        AG_TRY(err, xp_results_train(r->x->results, &(xp_train_row){ r->repeat * n + i, NAN, loss, NAN, norm, lr, xp_now() - r->x->started }, err));
+        AG_TRY(err, xp_results_train(r->x->results, &(xp_train_row){ r->repeat * n + i + 1, NAN, loss, NAN, norm, lr, xp_now() - r->x->started }, err));
     }
     return AG_OK;
 }
@@ -68,6 +68,7 @@ static ag_code test(lora_run *r, double *loss, ag_error *err)
     const xp_config *c = r->c;
     int64_t dim = c->tasks.dim, rank = c->adapter.test_rank > 0 ? c->adapter.test_rank : c->adapter.rank;
     double lr = c->inner.lr_query > 0 ? c->inner.lr_query : c->inner.lr;
+    AG_TRY(err, xp_check_stop(r->x, err));
     AG_TRY(err, xp_make_model(r->x, r->source, rank, false, &r->test_model, err));
     meta_options o = { .loss = META_MSE, .support_scale = loss_scale(c), .inner_lr = lr, .adapters_only = true, .n_support = dim, .n_query = dim };
     AG_TRY(err, meta_learner_new(&r->tester, &r->test_model, &o, err));

@@ -156,6 +156,7 @@ static ag_code validate(maml_run *r, int64_t iteration, ag_error *err)
     const xp_config *c = r->c;
     int64_t n = c->eval.validation_episodes, width = c->eval.steps + 1;
     double *loss = r->scores, *accuracy = r->scores + n * width, sums[2] = { 0, 0 };
+    AG_TRY(err, xp_check_stop(r->x, err));
     xp_episodes e = { r->source, { c->eval.seed, AG_STREAM_VALIDATION, 0, 0 }, { c->tasks.way, c->tasks.shot, query_at_test(c) } };
     AG_TRY(err, meta_scorer_run(r->validator, &r->state, &(meta_batch){ n, xp_fetch, &e }, loss, accuracy, err));
     for (int64_t i = 0; i < n; i++) {
@@ -184,13 +185,13 @@ static ag_code train_once(maml_run *r, int64_t iteration, ag_error *err)
         char task[AG_MESSAGE_MAX / 2];
         snprintf(task, sizeof task, "%.*s", (int)sizeof task - 1, err->message);
         ag_error_clear(err);
-        return ag_fail(err, code, "iteration %lld, %s; a smaller inner.lr or outer.lr may help", (long long)iteration, task);
+        return ag_fail(err, code, "iteration %lld, %s; a smaller inner.lr or outer.lr may help", (long long)iteration + 1, task);
     }
     AG_TRY(err, code);
     double norm = meta_norm(r->state.n, r->grad), lr = xp_outer_rate(c, iteration);
     meta_optimizer_step(&r->optimizer, lr, r->grad, r->state.values);
     xp_progress_update(&r->x->progress, iteration + 1, report.query_loss);
-    return xp_results_train(r->x->results, &(xp_train_row){ iteration, report.support_loss, report.query_loss, report.query_accuracy,
+    return xp_results_train(r->x->results, &(xp_train_row){ iteration + 1, report.support_loss, report.query_loss, report.query_accuracy,
                                                             norm, lr, xp_now() - r->x->started }, err);
 }
 
@@ -255,6 +256,8 @@ static ag_code test(maml_run *r, ag_error *err)
         memcpy(shots, c->shots, sizeof shots);
     for (int i = 0; i < n_shots * (best ? 2 : 1) && code == AG_OK; i++) {
         bool last = best && i >= n_shots;   /* the last parameters are reported besides the chosen ones */
+        if ((code = xp_check_stop(r->x, err)) != AG_OK)
+            break;
         int64_t shot = shots[i % n_shots];
         char name[64];
         snprintf(name, sizeof name, "%lld-shot%s%s%s", (long long)shot, norm ? "-" : "", norm ? c->protocol : "", last ? "-last" : "");

@@ -128,6 +128,16 @@ static void start_progress(xp_context *x)
         .total = x->c->outer.iterations * x->c->repeats, .tasks = x->c->outer.meta_batch });
 }
 
+/* Keeps what was done of a run that did not end well. The run's own error stays; a failure to save is added to it. */
+static void save_unfinished(xp_context *x, const char *status, ag_error *err)
+{
+    ag_error saving = { 0 };
+    size_t used = strlen(err->message);
+    store_system(x, NULL);
+    if (xp_results_close(x->results, status, &saving) != AG_OK)
+        snprintf(err->message + used, sizeof err->message - used, "; and what was done could not be saved: %.1000s", saving.message);
+}
+
 ag_code xp_experiment_run(const xp_config *c, const xp_run_options *o, ag_error *err)
 {
     xp_context x = { .c = c, .o = o, .started = xp_now(), .train = { c->tasks.way, c->tasks.shot, c->tasks.query } };
@@ -143,12 +153,9 @@ ag_code xp_experiment_run(const xp_config *c, const xp_run_options *o, ag_error 
         code = store_system(&x, e);
     if (code == AG_OK)
         return xp_results_close(x.results, "complete", err);
-    /* What went wrong is what the caller hears; that saving failed too would add nothing. */
-    if (code == AG_ESTOP || code == AG_ENAN) {
-        store_system(&x, NULL);
-        xp_results_close(x.results, code == AG_ESTOP ? "interrupted" : "failed", NULL);
-    } else {
+    if (code == AG_ESTOP || code == AG_ENAN)
+        save_unfinished(&x, code == AG_ESTOP ? "interrupted" : "failed", e);
+    else
         xp_results_abandon(x.results);
-    }
     return ag_trail(err, code, __func__);
 }

@@ -1,4 +1,4 @@
-/* The linear tasks of "Provable Meta-Learning with Low-Rank Adaptations" (Block et al. 2025, arXiv 2410.22264):
+/* The linear tasks of "Provable Meta-Learning with Low-Rank Adaptations" (Block et al. 2024, arXiv 2410.22264):
  *     y = (A* + U* U*^T) x + N(0, noise_std^2),   x ~ N(0, I),   A* shared, U* [d, k] the task's own.
  *
  * A squared loss sees a task only through S = X X^T / N and C = Y X^T / N, so a task of N samples is handed out as d
@@ -302,7 +302,7 @@ ag_code xp_lora_linear_truth(const xp_source *s, const xp_episode_id *id, double
 
 const xp_source_type xp_source_lora_linear = {
     .name = "lora-linear",
-    .about = "linear maps that differ by a matrix of low rank (Block et al. 2025), generated",
+    .about = "linear maps that differ by a matrix of low rank (Block et al. 2024), generated",
     .open = lora_linear_open,
     .close = lora_linear_close,
     .examples = lora_linear_examples,

@@ -227,7 +227,7 @@ static ag_code omniglot_episode(const void *state, const xp_episode_id *id, cons
 
 const xp_source_type xp_source_omniglot = {
     .name = "omniglot",
-    .about = "handwritten characters of 50 alphabets, 28x28 (Lake et al. 2015); metalora data import omniglot DIR",
+    .about = "handwritten characters of 50 alphabets, 28x28 (Lake et al. 2015)",
     .open = omniglot_open,
     .close = omniglot_close,
     .classes = omniglot_classes,

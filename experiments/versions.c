@@ -6,7 +6,6 @@
 #include "experiments/omniglot_import.h"
 #include "experiments/results_hdf5.h"
 #include "experiments/runner.h"
-#include "experiments/text.h"
 #include "experiments/yaml_read.h"
 
 #include <pthread.h>

@@ -33,7 +33,7 @@ static void make_leaves(oracle *c)
         if (c->o->rate_scope == META_RATE_ELEMENT)
             c->alpha[c->n_alpha++] = leaf(c, param->ndim, param->shape, alpha + c->plan.place[p]);
         else if (c->o->rate_scope == META_RATE_TENSOR || c->n_alpha == 0)
-            c->alpha[c->n_alpha] = leaf(c, 0, NULL, alpha + c->n_alpha), c->n_alpha++;
+            c->alpha[c->n_alpha] = leaf(c, 0, (int64_t[]){ 1 }, alpha + c->n_alpha), c->n_alpha++;
     }
 }
 

@@ -9,11 +9,11 @@
 
 #ifdef AG_DOUBLE
 #define STEP 5e-4
-#define TOLERANCE 1e-6
+#define TOLERANCE 2e-7
 #define LAST_ORDER 3
 #else
 #define STEP 2e-3
-#define TOLERANCE 1e-2
+#define TOLERANCE 4e-3
 #define LAST_ORDER 1
 #endif
 
@@ -226,7 +226,7 @@ static bool reverse_agrees(const function *f, int k, const ag_real *v, const fla
         free(u);
     }
     ag_tape_free(t);
-    if (well && !(fabs(got - want) <= 10 * tolerance(f->check) * scale))
+    if (well && !(fabs(got - want) <= 3 * tolerance(f->check) * scale))
         well = say(why, "%s: reverse derivative by input %d: %.10g, differences say %.10g", f->name, k, got, want);
     return well;
 }

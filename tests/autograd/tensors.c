@@ -59,7 +59,7 @@ void finish(ag_tape *t)
 {
     ag_error err = { 0 };
     ag_code code = ag_tape_status(t, &err);
-    ck_assert_msg(code == AG_OK, "the tape says: %s", err.message);
+    expect(code == AG_OK, "the tape says: %s", err.message);
     ag_tape_free(t);
 }
 

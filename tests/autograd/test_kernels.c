@@ -51,7 +51,7 @@ static void check_unary(const unary_case *c, int64_t n, bool transposed)
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < 3; j++) {
             double want = c->f((double)x[3 * i + j]), got = (double)y[transposed ? j * n + i : 3 * i + j];
-            ck_assert_msg(test_close(got, want, TIGHT), "%s(%g) = %.10g, not %.10g", c->name, (double)x[3 * i + j], want, got);
+            expect(test_close(got, want, TIGHT), "%s(%g) = %.10g, not %.10g", c->name, (double)x[3 * i + j], want, got);
         }
     free(x);
     free(y);
@@ -108,7 +108,7 @@ START_TEST(binary_operators_agree_with_plain_c_ties_included)
         ag_tensor *x = ag_value(t, &(ag_spec){ SHAPE(N) }, a), *z = ag_value(t, &(ag_spec){ SHAPE(N) }, b);
         ag_real *y = read_all(c->op(t, x, z));
         for (int64_t j = 0; j < N; j++)
-            ck_assert_msg(test_close(c->f(a[j], b[j]), y[j], TIGHT), "%s(%g, %g) = %g", c->name, (double)a[j], (double)b[j], (double)y[j]);
+            expect(test_close(c->f(a[j], b[j]), y[j], TIGHT), "%s(%g, %g) = %g", c->name, (double)a[j], (double)b[j], (double)y[j]);
         free(a);
         free(b);
         free(y);
@@ -268,8 +268,8 @@ static void check_nan(ag_tape *t, const char *name, ag_tensor *y, int n_nan, con
     int nan = 0;
     for (int i = 0; i < n; i++)
         nan += isnan(got[i]);
-    ck_assert_msg(nan == n_nan, "%s: %d NaN, expected %d", name, nan, n_nan);
-    ck_assert_msg(!differ(got, want, n, 0), "%s: %s", name, differ(got, want, n, 0));
+    expect(nan == n_nan, "%s: %d NaN, expected %d", name, nan, n_nan);
+    expect(!differ(got, want, n, 0), "%s: %s", name, differ(got, want, n, 0));
     free(got);
     (void)t;
 }
@@ -322,7 +322,7 @@ START_TEST(gather_takes_rows_and_scatter_add_puts_them_back_per_task)
     ag_real *got = read_all(y), *back = read_all(ag_scatter_add(t, y, i, 4));
     ck_assert_ptr_null(differ(got, rows, 16, 0));
     static const ag_real sums[] = { 0, 2, 2, 3, 4, 5, 0, 0, 0, 0, 36, 39, 14, 15, 0, 0 };
-    ck_assert_msg(!differ(back, sums, 16, 0), "%s", differ(back, sums, 16, 0));
+    expect(!differ(back, sums, 16, 0), "%s", differ(back, sums, 16, 0));
     free(got);
     free(back);
     finish(t);
@@ -370,7 +370,7 @@ START_TEST(an_index_out_of_range_is_an_error_when_evaluated)
             ck_assert_ptr_null(y);
             ck_assert_int_eq(ag_tape_status(t, &err), AG_EINVAL);
             static const char *const names[] = { "gather", "scatter_add", "one_hot", "hit", "cross_entropy" };
-            ck_assert_msg(strstr(err.message, names[which]) && strstr(err.message, bad < 0 ? "-1" : "3"), "%s", err.message);
+            expect(strstr(err.message, names[which]) && strstr(err.message, bad < 0 ? "-1" : "3"), "%s", err.message);
             ag_tape_free(t);
         }
 }
@@ -384,7 +384,7 @@ START_TEST(indices_that_are_not_row_major_are_refused)
     ag_tensor *x = ag_value(t, &(ag_spec){ SHAPE(3) }, (ag_real[]){ 1, 2, 3 });
     ck_assert_ptr_null(ag_gather(t, x, ag_transpose(t, i, NULL)));
     ck_assert_int_eq(ag_tape_status(t, &err), AG_ESHAPE);
-    ck_assert_msg(strstr(err.message, "gather"), "%s", err.message);
+    expect(strstr(err.message, "gather"), "%s", err.message);
     ag_tape_free(t);
 }
 END_TEST

@@ -27,7 +27,7 @@ START_TEST(every_row_of_the_table_is_complete)
 {
     for (int i = 0; ag_op_table[i]; i++) {
         const char *fault = row_fault(ag_op_table[i]);
-        ck_assert_msg(!fault, "%s %s", ag_op_table[i]->name, fault);
+        expect(!fault, "%s %s", ag_op_table[i]->name, fault);
     }
 }
 END_TEST
@@ -159,7 +159,7 @@ static void check_variant(const ag_op *op, int number, int look, unsigned tasks,
         c.in[i].hi = k->in[i].hi;
     }
     bool well = op->not_differentiable && !k->build ? gradcheck_zero(&c, why) : gradcheck_run(&c, why);
-    ck_assert_msg(well, "%s, check %d, look %d, tasks %u: %s", op->name, number, look, tasks, why);
+    expect(well, "%s, check %d, look %d, tasks %u: %s", op->name, number, look, tasks, why);
 }
 
 /* Calls for every case of every row. */
@@ -224,7 +224,7 @@ START_TEST(a_task_expanded_tensor_gets_gradients_per_task_and_its_leaf_the_sum)
 {
     gradcheck c = { .f = expand_then_square, .n = 1, .in = {{ { SHAPE(2, 3) }, 0, 0 }}, .n_task = 3, .order = 3 };
     char why[GRADCHECK_TEXT];
-    ck_assert_msg(gradcheck_run(&c, why), "%s", why);
+    expect(gradcheck_run(&c, why), "%s", why);
     ag_tape *t = eager(3);
     ag_tensor *x = ag_value(t, &(ag_spec){ SHAPE(2) }, (ag_real[]){ 2, 5 }), *each = ag_task_expand(t, x), *g[2];
     ag_tensor *xs[] = { x, each };
@@ -255,7 +255,7 @@ static double slope_at(ag_tensor *(*f)(ag_tape *t, ag_tensor *const *x), int n, 
     ag_real reverse = NAN, forward = NAN;
     ck_assert_int_eq(ag_read(g, &reverse), AG_OK);
     ck_assert_int_eq(ag_read(dy, &forward), AG_OK);
-    ck_assert_msg(reverse == forward, "reverse %g, forward %g", (double)reverse, (double)forward);
+    expect(reverse == forward, "reverse %g, forward %g", (double)reverse, (double)forward);
     finish(t);
     return (double)reverse;
 }
@@ -318,7 +318,7 @@ START_TEST(ties_share_the_derivative_of_a_maximum)
     ag_jvp(t, 1, &x, &ramp, 1, &y, &dy);
     ag_real *got = read_all(g), *tangent = read_all(dy);
     const ag_real third = (ag_real)1 / 3, want[] = { 0.5, 0, 0.5, third, third, third };
-    ck_assert_msg(!differ(got, want, 6, TIGHT), "%s", differ(got, want, 6, TIGHT));
+    expect(!differ(got, want, 6, TIGHT), "%s", differ(got, want, 6, TIGHT));
     ck_close(tangent[0], 2, TIGHT);
     ck_close(tangent[1], 7, TIGHT);
     free(got);

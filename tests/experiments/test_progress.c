@@ -74,7 +74,7 @@ START_TEST(a_bar_tells_percentage_count_times_rate_loss_and_score)
     xp_progress_init(&p, &o);
     xp_progress_score(&p, "val 97.3 %");
     run(&p, &s, 420, 0.25);
-    ck_assert_str_eq(screen(&s), "train  42% ####       420/1000 01:45<02:25, 16.0 tasks/s, loss 0.25, val 97.3 %");
+    ck_assert_str_eq(screen(&s), "train  42% ###      420/1000 01:45<02:25, 16.0 tasks/s, loss 0.25, val 97.3 %");
     xp_progress_release(&p);
     close_stage(&s);
 }
@@ -159,7 +159,7 @@ START_TEST(a_utf8_terminal_gets_cells_in_eighths)
     setenv("NO_COLOR", "1", 1);
     o.total = 16;
     o.tasks = 0;
-    o.columns = 70;
+    o.columns = 72;
     xp_progress_init(&p, &o);
     run(&p, &s, 7, 1);
     ck_assert_msg(strstr(screen(&s), "train  43% ████████▎"), "%s", screen(&s));

@@ -501,11 +501,11 @@ static bool temporary(char *found, size_t size)
 {
     DIR *dir = opendir(folder);
     bool any = false;
-    for (struct dirent *e; (e = readdir(dir));)
+    for (struct dirent *e; !any && (e = readdir(dir));)
         if (strstr(e->d_name, ".tmp-") && !strstr(e->d_name, ".new")) {
             struct stat status;
             snprintf(found, size, "%s/%s", folder, e->d_name);
-            any |= stat(found, &status) == 0 && status.st_size > 0;
+            any = stat(found, &status) == 0 && status.st_size > 0;
         }
     closedir(dir);
     return any;

@@ -66,7 +66,7 @@ FILTERS, WAY, EPSILON = 8, 5, 1e-3
 FAMILY = {                     # tasks, scale of the parameters, inner rate, support_scale
     "sinusoid": (25, 0.25, 0.01, 1.0),
     "stride": (4, 0.5, 0.4, float(WAY)),
-    "pool": (4, 0.5, 0.4, float(WAY)),
+    "pool": (4, 0.5, 0.05, float(WAY)),
 }
 
 

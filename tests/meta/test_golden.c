@@ -1,13 +1,13 @@
 /* The learner's losses and meta-gradients against JAX (golden_maml.py), entry by entry.
  *
- * METALORA_GOLDEN names another golden file, made from other seeds (live_maml.py). */
+ * METALORA_GOLDEN names another golden file, made from other seeds (live_maml.py). Of any seed float32 keeps 5e-5 only:
+ * JAX's own float32 differs from its float64 by up to 2e-5 behind four batch norms. */
 #include "tests/meta/episodes.h"
 
-#ifdef AG_DOUBLE
-#define TOLERANCE 1e-9
-#else
-#define TOLERANCE 1e-5
-#endif
+static double tolerance(void)
+{
+    return sizeof(ag_real) == sizeof(double) ? 1e-9 : getenv("METALORA_GOLDEN") ? 5e-5 : 1e-5;
+}
 
 /* ---- the numbers both sides compute ---- */
 
@@ -75,16 +75,16 @@ static meta_options case_options(const golden_case *c, bool first_order)
         o.n_support = o.n_query = 10;
     } else {
         o.loss = META_CROSS_ENTROPY;
-        o.inner_lr = 0.4;
+        o.inner_lr = c->family == POOL ? 0.05 : 0.4;
         o.support_scale = WAY;
         o.n_support = o.n_query = WAY;
     }
     return o;
 }
 
-static void case_values(const golden_case *c, const nn_model *m, uint64_t seed, meta_state *s)
+static void case_values(const golden_case *c, const nn_model *m, uint64_t seed, double rate, meta_state *s)
 {
-    double scale = c->family == SINUSOID ? 0.25 : 0.5, rate = c->family == SINUSOID ? 0.01 : 0.4;
+    double scale = c->family == SINUSOID ? 0.25 : 0.5;
     for (int p = 0; p < m->n_param; p++) {
         bool gamma = m->param[p].init == NN_ONES;
         for (int64_t i = 0; i < m->param[p].numel; i++) {
@@ -182,13 +182,13 @@ static const record *golden_find(const golden *g, const golden_case *c, const ch
 static void check_number(const golden *g, const golden_case *c, const char *method, const char *what, double got)
 {
     double want = golden_find(g, c, method, what)->values[0];
-    ck_assert_msg(fabs(got - want) <= TOLERANCE * fabs(want), "%s/%s%s: %.12g, JAX %.12g", c->name, method, what, got, want);
+    ck_assert_msg(fabs(got - want) <= tolerance() * fabs(want), "%s/%s%s: %.12g, JAX %.12g", c->name, method, what, got, want);
 }
 
 static double check_tensor(const char *name, const char *method, const char *tensor, int64_t n, const ag_real *got, const double *want)
 {
     double distance = test_distance(n, got, want);
-    ck_assert_msg(distance <= TOLERANCE, "%s/%s: gradient of %s is %.3g from JAX's", name, method, tensor, distance);
+    ck_assert_msg(distance <= tolerance(), "%s/%s: gradient of %s is %.3g from JAX's", name, method, tensor, distance);
     return distance;
 }
 
@@ -216,7 +216,7 @@ static ag_real *check_method(const golden *g, const golden_case *c, bool first_o
     meta_learner *l = test_learner(m, &o);
     meta_state s = test_state(l, 0);
     meta_report report;
-    case_values(c, m, seed, &s);
+    case_values(c, m, seed, o.inner_lr, &s);
     ag_real *grad = test_gradient(l, &s, e, &report);
     check_number(g, c, method, "support_loss", report.support_loss);
     check_number(g, c, method, "query_loss", report.query_loss);
