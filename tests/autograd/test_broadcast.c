@@ -181,7 +181,7 @@ START_TEST(null_in_gives_null_out_and_the_first_error_stays)
     ag_error err = { 0 }, later = { 0 };
     ag_tape *t = eager(1);
     ag_tensor *m = ag_value(t, &(ag_spec){ SHAPE(2, 3) }, (ag_real[6]){ 0 }), *g;
-    ag_tensor *bad = ag_matmul(t, m, m), *x[] = { bad };
+    ag_tensor *zero = ag_scalar(t, 0), *bad = ag_matmul(t, m, m), *x[] = { bad };
     ck_assert_ptr_null(bad);
     ag_tape_status(t, &err);
     ag_tensor *all[] = { ag_exp(t, bad), ag_add(t, bad, m), ag_sub(t, m, bad), ag_mul(t, m, bad), ag_where(t, bad, m, m), ag_reshape(t, bad, 0, NULL),
@@ -191,7 +191,7 @@ START_TEST(null_in_gives_null_out_and_the_first_error_stays)
         ag_avg_pool2d(t, bad, 1, 1), ag_max_pool2d(t, bad, 1, 1, true), ag_gather(t, bad, m), ag_scatter_add(t, m, bad, 1), ag_one_hot(t, bad, 2),
         ag_hit(t, bad, m), ag_cross_entropy(t, bad, m), ag_affine(t, bad, 2, 3), ag_pow_scalar(t, bad, 2), ag_clip(t, bad, 0, 1), ag_flatten(t, bad, 0),
         ag_mse(t, bad, m), ag_layer_norm(t, bad, 1, m, m), ag_batch_norm(t, bad, 1, m, m, NULL, NULL), ag_normalize(t, bad, 1, 1, NULL, NULL),
-        ag_zeros_like(t, bad), ag_contiguous(t, bad), ag_scale(t, bad, 1), ag_not_equal(t, m, bad) };
+        ag_add(t, zero, bad), ag_add(t, bad, zero), ag_mul(t, zero, bad), ag_zeros_like(t, bad), ag_contiguous(t, bad), ag_scale(t, bad, 1), ag_not_equal(t, m, bad) };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         expect(!all[i], "number %d is not NULL", (int)i);
     ck_assert_int_ne(ag_grad(t, bad, NULL, 1, x, &g), AG_OK);

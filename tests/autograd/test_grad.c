@@ -187,6 +187,41 @@ START_TEST(a_result_has_a_task_axis_wherever_an_input_has_one)
 }
 END_TEST
 
+START_TEST(a_tangent_that_is_the_same_for_every_task_counts_once_a_task_in_a_sum_over_them)
+{
+    ag_tape *t = eager(3);
+    ag_tensor *w = number(t, 2), *x = ag_value(t, &(ag_spec){ .tasks = true, .ndim = 0 }, (ag_real[]){ 1, 10, 100 });
+    ag_tensor *y = ag_task_sum(t, ag_add(t, w, x)), *one = number(t, 1), *dy, *g;
+    ck_assert_int_eq(ag_jvp(t, 1, &w, &one, 1, &y, &dy), AG_OK);
+    ck_close(value_of(dy), 3, TIGHT);
+    ag_grad(t, y, NULL, 1, &w, &g);
+    ck_close(value_of(g), 3, TIGHT);
+    finish(t);
+}
+END_TEST
+
+START_TEST(adding_nothing_and_multiplying_by_a_constant_record_no_more_than_needed)
+{
+    ag_tape *t = eager(2);
+    ag_tensor *x = ag_value(t, &(ag_spec){ SHAPE(3) }, (ag_real[]){ 1, 2, 3 }), *zero = ag_scalar(t, 0), *two = ag_scalar(t, 2);
+    ag_tensor *wide = ag_full(t, 0, 2, (int64_t[]){ 2, 3 }), *each = ag_task_expand(t, zero);
+    int64_t before = ag_tape_size(t);
+    ck_assert_ptr_eq(ag_add(t, x, zero), x);
+    ck_assert_ptr_eq(ag_add(t, zero, x), x);
+    ck_assert_ptr_eq(ag_scale(t, x, 1), x);
+    ck_assert_int_eq(ag_tape_size(t), before);
+    ck_assert_ptr_eq(ag_mul(t, two, x)->op, &ag_op_affine);
+    ck_assert_ptr_eq(ag_mul(t, x, two)->op, &ag_op_affine);
+    ck_assert_int_eq(ag_tape_size(t), before + 2);
+    ag_tensor *y = ag_add(t, wide, x), *z = ag_add(t, x, each);
+    ck_assert(y->op == &ag_op_expand && ag_ndim(y) == 2 && z->op == &ag_op_task_expand);
+    ag_real *numbers = read_all(y);
+    ck_assert_ptr_null(differ(numbers, (ag_real[]){ 1, 2, 3, 1, 2, 3 }, 6, 0));
+    free(numbers);
+    finish(t);
+}
+END_TEST
+
 START_TEST(the_reverse_sweep_stays_on_paths_from_the_asked_for_inputs)
 {
     ag_tape *t = eager(1);
@@ -206,4 +241,6 @@ TEST_MAIN(the_manuals_example_gives_the_closed_forms, derivatives_of_a_polynomia
           one_may_differentiate_by_any_intermediate_result, differentiating_by_a_constant_is_an_error_and_not_a_silent_zero,
           what_y_does_not_depend_on_gets_zeros_of_its_shape_and_tasks, the_same_input_twice_and_the_output_itself_are_answered,
           a_seed_must_look_like_the_output, the_gradient_of_a_shared_tensor_is_the_sum_over_the_tasks,
-          a_result_has_a_task_axis_wherever_an_input_has_one, the_reverse_sweep_stays_on_paths_from_the_asked_for_inputs)
+          a_result_has_a_task_axis_wherever_an_input_has_one,
+          a_tangent_that_is_the_same_for_every_task_counts_once_a_task_in_a_sum_over_them,
+          adding_nothing_and_multiplying_by_a_constant_record_no_more_than_needed, the_reverse_sweep_stays_on_paths_from_the_asked_for_inputs)

@@ -67,7 +67,7 @@ static void check_layouts(int64_t m, int64_t n, int64_t k, int left, int right)
 
 START_TEST(products_agree_with_a_plain_loop_in_every_layout_and_size)
 {
-    static const int64_t sizes[][3] = { { 1, 1, 1 }, { 3, 5, 4 }, { 1, 64, 9 }, { 64, 1, 9 }, { 7, 6, 1 }, { 5, 13, 33 },
+    static const int64_t sizes[][3] = { { 1, 1, 1 }, { 3, 5, 4 }, { 7, 9, 20 }, { 1, 64, 9 }, { 64, 1, 9 }, { 7, 6, 1 }, { 5, 13, 33 },
                                         { 4, 0, 3 }, { 3, 2, 0 }, { 31, 33, 65 }, { 41, 43, 47 }, { 300, 3, 100 },
                                         { 2, 190, 250 }, { 1, 300, 300 }, { 300, 1, 300 }, { 300, 300, 1 } };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
@@ -77,30 +77,36 @@ START_TEST(products_agree_with_a_plain_loop_in_every_layout_and_size)
 }
 END_TEST
 
-START_TEST(gemm_accumulates_where_asked)
+/* C, with two columns more than the product, which must stay as they are; overwriting, C holds NaN before. */
+static void check_gemm(int64_t n, bool turned, bool accumulate)
 {
-    static const int64_t sides[] = { 3, 50 };   /* ours, BLIS */
     ag_random r;
-    ag_random_init(&r, 5, AG_STREAM_USER, 0, 0);
-    for (int s = 0; s < 2; s++)
-        for (int turned = 0; turned < 2; turned++) {
-            int64_t n = sides[s];
-            ag_real *a = random_reals(&r, n * n, -1, 1), *b = random_reals(&r, n * n, -1, 1), *c = random_reals(&r, n * (n + 2), -1, 1);
-            ag_real *before = malloc((size_t)(n * (n + 2)) * sizeof *before);
-            memcpy(before, c, (size_t)(n * (n + 2)) * sizeof *c);
-            ag_gemm(n, n, n, a, turned ? 1 : n, turned ? n : 1, b, n, 1, true, c, n + 2);
-            for (int64_t i = 0; i < n; i++)
-                for (int64_t j = 0; j < n + 2; j++) {
-                    double want = before[i * (n + 2) + j];
-                    for (int64_t p = 0; j < n && p < n; p++)
-                        want += (double)a[turned ? p * n + i : i * n + p] * (double)b[p * n + j];
-                    ck_close(c[i * (n + 2) + j], want, 10 * TIGHT);
-                }
-            free(a);
-            free(b);
-            free(c);
-            free(before);
+    ag_random_init(&r, 5, AG_STREAM_USER, (uint64_t)n, turned);
+    ag_real *a = random_reals(&r, n * n, -1, 1), *b = random_reals(&r, n * n, -1, 1), *c = random_reals(&r, n * (n + 2), -1, 1);
+    ag_real *before = malloc((size_t)(n * (n + 2)) * sizeof *before);
+    memcpy(before, c, (size_t)(n * (n + 2)) * sizeof *c);
+    for (int64_t i = 0; !accumulate && i < n * n; i++)
+        c[i / n * (n + 2) + i % n] = NAN;
+    ag_gemm(n, n, n, a, turned ? 1 : n, turned ? n : 1, b, n, 1, accumulate, c, n + 2);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < n + 2; j++) {
+            double want = accumulate || j >= n ? (double)before[i * (n + 2) + j] : 0;
+            for (int64_t p = 0; j < n && p < n; p++)
+                want += (double)a[turned ? p * n + i : i * n + p] * (double)b[p * n + j];
+            ck_close(c[i * (n + 2) + j], want, 10 * TIGHT);
         }
+    free(a);
+    free(b);
+    free(c);
+    free(before);
+}
+
+START_TEST(gemm_overwrites_or_accumulates_as_asked_and_only_its_columns)
+{
+    static const int64_t sides[] = { 1, 3, 9, 12, 50 };   /* ours and BLIS */
+    for (size_t s = 0; s < sizeof sides / sizeof *sides; s++)
+        for (int k = 0; k < 4; k++)
+            check_gemm(sides[s], k & 1, k & 2);
 }
 END_TEST
 
@@ -189,6 +195,6 @@ START_TEST(a_large_product_of_one_number_repeated_gives_the_closed_form)
 }
 END_TEST
 
-TEST_MAIN(products_agree_with_a_plain_loop_in_every_layout_and_size, gemm_accumulates_where_asked,
+TEST_MAIN(products_agree_with_a_plain_loop_in_every_layout_and_size, gemm_overwrites_or_accumulates_as_asked_and_only_its_columns,
           batched_broadcast_shared_and_per_task_products_agree_with_a_plain_loop,
           a_large_product_of_one_number_repeated_gives_the_closed_form)
