@@ -84,17 +84,18 @@ static usage measure(const nn_options *model, meta_loss loss, int64_t steps, int
 /* A learner of one step has no program for later steps, so exact equality is from two steps on. */
 static void check_growth(const nn_options *model, meta_loss loss, int threads)
 {
-    usage one = measure(model, loss, 1, threads), two = measure(model, loss, 2, threads), thousand = measure(model, loss, 1000, threads);
+    int64_t many = test_under_valgrind() ? 20 : 1000;
+    usage one = measure(model, loss, 1, threads), two = measure(model, loss, 2, threads), last = measure(model, loss, many, threads);
     nn_model m = test_model(model);
     int64_t adapted = 0;
     for (int p = 0; p < m.n_param; p++)
         adapted += m.param[p].norm ? 0 : m.param[p].numel;
     ck_assert_int_eq(one.step_bytes, (size_t)threads * 2 * (size_t)adapted * sizeof(ag_real));
-    ck_assert_int_eq(thousand.step_bytes, one.step_bytes);
-    ck_assert_int_eq(thousand.bytes, two.bytes);
-    ck_assert_int_eq(thousand.peak - two.peak, 998 * (long long)two.step_bytes);
-    ck_assert_msg(thousand.bytes <= 2 * one.bytes, "%zu bytes at 1000 steps, %zu at 1", thousand.bytes, one.bytes);
-    ck_assert_int_eq(one.after + two.after + thousand.after, 0);
+    ck_assert_int_eq(last.step_bytes, one.step_bytes);
+    ck_assert_int_eq(last.bytes, two.bytes);
+    ck_assert_int_eq(last.peak - two.peak, (many - 2) * (long long)two.step_bytes);
+    ck_assert_msg(last.bytes <= 2 * one.bytes, "%zu bytes at many steps, %zu at 1", last.bytes, one.bytes);
+    ck_assert_int_eq(one.after + two.after + last.after, 0);
 }
 
 START_TEST(a_thousand_steps_need_no_more_memory_than_two_but_for_the_adapted_parameters)
@@ -110,7 +111,7 @@ START_TEST(a_learner_holds_little_more_than_it_says)
     nn_options model = conv4;
     model.x_shape[0] = model.x_shape[1] = 28;
     model.filters = 64;
-    for (int64_t steps = 0; steps <= 3; steps++) {
+    for (int64_t steps = 0; steps <= (test_under_valgrind() ? 0 : 3); steps++) {
         usage u = measure(&model, META_CROSS_ENTROPY, steps, 2);
         double said = (double)(u.bytes + (size_t)steps * u.step_bytes), held = (double)u.held;
         ck_assert_msg(held >= said && held < 1.2 * said, "%lld steps: it says %.0f bytes and holds %.0f", (long long)steps, said, held);
@@ -163,8 +164,9 @@ static void check_no_allocation(const nn_options *model, meta_loss loss, int thr
 
 START_TEST(a_second_gradient_and_any_score_allocate_nothing)
 {
-    for (int threads = 1; threads <= 2; threads++)
-        for (int64_t steps = 0; steps <= 3; steps++) {
+    int least = test_under_valgrind() ? 2 : 0;
+    for (int threads = least > 1 ? least : 1; threads <= 2; threads++)
+        for (int64_t steps = least; steps <= 3; steps++) {
             check_no_allocation(&mlp, META_MSE, threads, steps, false);
             check_no_allocation(&conv4, META_CROSS_ENTROPY, threads, steps, false);
             check_no_allocation(&conv4, META_CROSS_ENTROPY, threads, steps, true);
@@ -203,9 +205,9 @@ START_TEST(every_failed_allocation_is_reported_and_leaves_nothing_behind)
     nn_model m = test_model(&(nn_options){ .kind = "mlp", .x_ndim = 1, .x_shape = { 2 }, .n_out = 3, .n_hidden = 1, .hidden = { 4 } });
     episodes e;
     episodes_draw(&e, &m, META_CROSS_ENTROPY, 6, 3, 3);
-    long long at = 0, made = 0, failed = 0;
+    long long at = 0, made = 0, failed = 0, stride = test_under_valgrind() ? 23 : 1;
     while (made >= at) {                       /* until the one that is to fail is never asked for */
-        counter c = { .fail_at = ++at };
+        counter c = { .fail_at = at += stride };
         ag_error err = { 0 };
         count_with(&c);
         ag_code code = make_and_use(&m, &e, &err);
@@ -217,7 +219,7 @@ START_TEST(every_failed_allocation_is_reported_and_leaves_nothing_behind)
         ck_assert_msg(atomic_load(&c.live_blocks) == 0, "allocation %lld: %lld blocks are left", at, (long long)atomic_load(&c.live_blocks));
         failed += code != AG_OK;
     }
-    ck_assert_int_gt(failed, 50);
+    ck_assert_int_gt(failed, 50 / stride);
     episodes_release(&e);
 }
 END_TEST
