@@ -41,6 +41,14 @@ void ag_frame_free(ag_frame *f)
     ag_free(f);
 }
 
+size_t ag_frame_bytes(const ag_frame *f)
+{
+    if (!f)
+        return 0;
+    const ag_program *p = f->program;
+    return sizeof *f + p->arena_bytes + (size_t)p->n_base * sizeof *f->base + (size_t)p->n_instruction * sizeof *f->call;
+}
+
 static void bind(ag_frame *f, int base, void *data)
 {
     if (f->base[base] != data)

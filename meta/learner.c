@@ -187,10 +187,11 @@ size_t meta_learner_step_bytes(const meta_learner *l)
 
 size_t meta_learner_bytes(const meta_learner *l)
 {
-    int64_t numbers = 6 * l->plan.n_adapted + 2 * l->plan.n_shared + 4;
-    size_t each = (size_t)(l->chunk * numbers) * sizeof(ag_real) + meta_data_bytes(&l->workers[0].data, l->chunk);
-    each += ag_program_bytes(l->query) + (l->first ? ag_program_bytes(l->first) : 0) + (l->later ? ag_program_bytes(l->later) : 0);
-    return (size_t)l->threads * each;
+    int64_t numbers = 6 * l->plan.n_adapted + 2 * l->plan.n_shared + 4;   /* worker_init's arrays but theta */
+    const meta_worker *w = &l->workers[0];
+    size_t each = (size_t)(l->chunk * numbers) * sizeof(ag_real) + meta_data_bytes(&w->data, l->chunk);
+    each += ag_frame_bytes(w->query) + ag_frame_bytes(w->first) + ag_frame_bytes(w->later);
+    return (size_t)l->threads * each + (size_t)(l->n_chunk * l->chunk_values) * sizeof *l->chunk_grad;
 }
 
 ag_code meta_state_init(meta_state *s, const meta_learner *l, uint64_t seed, ag_error *err)
@@ -314,6 +315,8 @@ static int64_t bad_task(const meta_learner *l, const meta_worker *w, int64_t cou
             const ag_real *x = (l->plan.adapted[p] ? w->lambda : w->shared) + l->chunk * l->plan.place[p] + task * numel;
             for (int64_t i = 0; i < numel; i++)
                 sum += (double)x[i] * 0;   /* NaN if x is not finite */
+            for (int64_t i = 0; l->options.learn_rates && l->plan.adapted[p] && i < numel; i++)
+                sum += (double)w->rate_grad[l->chunk * l->plan.place[p] + task * numel + i] * 0;
         }
         if (!isfinite(sum))
             return task;
@@ -378,6 +381,7 @@ static ag_code reserve_chunks(meta_learner *l, int64_t n_chunk, int64_t n, ag_er
     l->chunk_result = ag_alloc_zero((size_t)n_chunk * sizeof *l->chunk_result);
     AG_REQUIRE(l->chunk_grad && l->chunk_result, err, AG_ENOMEM, "meta: no memory for the gradients of %lld chunks", (long long)n_chunk);
     l->n_chunk = n_chunk;
+    l->chunk_values = n;
     return AG_OK;
 }
 

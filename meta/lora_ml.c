@@ -135,6 +135,33 @@ ag_code meta_lora_ml_gradient(meta_lora_ml *l, const ag_real *theta, ag_real *gr
     *loss = 0;
     for (int64_t task = 0; task < l->n_task; task++)
         *loss += (double)l->loss[task] / (double)l->n_task;
-    AG_REQUIRE(isfinite(*loss), err, AG_ENAN, "lora-ml: the mean loss of the %lld tasks is not finite", (long long)l->n_task);
+    AG_REQUIRE(isfinite(*loss), err, AG_ENAN, "task %lld: the loss is not finite", (long long)meta_lora_ml_bad_task(l));
     return AG_OK;
+}
+
+ag_real *meta_lora_ml_adapters(meta_lora_ml *l, int64_t *n)
+{
+    *n = l->n_task * l->plan.n_adapted;
+    return l->adapters;
+}
+
+void meta_lora_ml_task(const meta_lora_ml *l, int64_t task, double *loss, double *grad_norm)
+{
+    double sum = 0;
+    for (int p = 0; p < l->model.n_param; p++) {
+        int64_t numel = l->model.param[p].numel;
+        const ag_real *g = l->base_grad + l->n_task * l->plan.place[p] + task * numel;
+        for (int64_t i = 0; !l->plan.adapted[p] && i < numel; i++)
+            sum += (double)g[i] * (double)g[i];
+    }
+    *loss = (double)l->loss[task];
+    *grad_norm = sqrt(sum);
+}
+
+int64_t meta_lora_ml_bad_task(const meta_lora_ml *l)
+{
+    for (int64_t task = 0; task < l->n_task; task++)
+        if (!isfinite((double)l->loss[task]))
+            return task;
+    return -1;
 }

@@ -27,7 +27,14 @@ ag_code meta_lora_ml_new(meta_lora_ml **l, const nn_model *m, const meta_lora_ml
 void meta_lora_ml_free(meta_lora_ml *l);      /* NULL is allowed */
 /* Moves every private adapter by inner_steps steps of gradient descent at the base theta [n_value of the model], then
  * grad [n_value] = the mean over tasks of the gradient for the base, 0 for the adapters; loss is the tasks' mean,
- * unscaled. Fails with AG_ENAN when it is not finite. */
+ * unscaled. Fails with AG_ENAN when it is not finite and names the first such task; the adapters have moved all the same. */
 ag_code meta_lora_ml_gradient(meta_lora_ml *l, const ag_real *theta, ag_real *grad, double *loss, ag_error *err);
+/* The private adapters of all tasks [*n], which are all that changes from one iteration to the next: to be kept and put
+ * back. Theirs is the learner's lifetime. */
+ag_real *meta_lora_ml_adapters(meta_lora_ml *l, int64_t *n);
+/* Of the last gradient: one task's loss, unscaled, and the Euclidean norm of its part for the base. */
+void meta_lora_ml_task(const meta_lora_ml *l, int64_t task, double *loss, double *grad_norm);
+/* The first task whose loss in the last gradient is not finite; -1: none. */
+int64_t meta_lora_ml_bad_task(const meta_lora_ml *l);
 
 #endif
