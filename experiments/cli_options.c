@@ -24,6 +24,10 @@ const xp_cli_option xp_cli_options[] = {
       "the folder of the data as published; without it METALORA_DATA of the environment" },
     { "cache-dir", 0, "DIR", XP_CLI_TEXT, FIELD(cache_dir),
       "the folder of packed data; without it metalora in XDG_CACHE_HOME or ~/.cache" },
+    { "offline", 0, NULL, XP_CLI_FLAG, FIELD(offline), "never use the network: fail, naming what is missing" },
+    { "replay", 0, "ITER:TASK", XP_CLI_TEXT, FIELD(replay),
+      "compute one task of one training iteration (from 1; tasks from 0) and tell its losses; from the checkpoint of a failed run if "
+      "there is one, else after training up to it. Writes nothing" },
     { "json", 0, NULL, XP_CLI_FLAG, FIELD(json), "JSON in place of a table" },
     { "quiet", 'q', NULL, XP_CLI_FLAG, FIELD(quiet), "no progress, no table, only errors (and what --json asks for)" },
     { "print-config", 0, NULL, XP_CLI_FLAG, FIELD(print_config),

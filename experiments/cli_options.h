@@ -23,9 +23,10 @@ typedef struct xp_cli_args {
     const xp_cli_command *command;   /* NULL: none was given */
     const char *group;               /* "data", with help: its commands are asked for */
     xp_cli_words operands;           /* behind the command's own words */
-    bool help, version, force, json, quiet, print_config;
+    bool help, version, force, json, quiet, print_config, offline;
     int64_t threads;
     const char *out, *data_dir, *cache_dir;
+    const char *replay;              /* "7:3" */
     const char *seed;                /* decimal digits, below 2^64 */
     xp_cli_words set;
     const char **memory;             /* owner of the words */

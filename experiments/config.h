@@ -116,5 +116,8 @@ void xp_config_release(xp_config *c);
 
 /* docs/config-reference.md: every knob with its range, default, unit and meaning. Freed with ag_free; NULL: no memory. */
 char *xp_config_reference(void);
+/* docs/experiment.schema.json: a JSON Schema of what single keys may be, for editors. Freed with ag_free. Fails with
+ * AG_ENOMEM. */
+ag_code xp_config_schema(char **text, ag_error *err);
 
 #endif

@@ -109,4 +109,5 @@ XP_KNOB(CHOICE, eval.select, "last", "last | best", "",
         "the parameters that are tested: the last ones, or those with the best validation score")
 XP_KNOB(SEED, eval.seed, "1", "[0, 18446744073709551615]", "",
         "of the validation and test episodes: the same ones for every seed of the run")
-XP_KNOB(INT, eval.checkpoint_every, "0", "[0, 1000000000]", "iterations", "between checkpoints; 0: never")
+XP_KNOB(INT, eval.checkpoint_every, "0", "[0, 1000000000]", "iterations",
+        "between checkpoints, which change no result; 0: about every ten seconds")

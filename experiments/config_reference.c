@@ -22,9 +22,15 @@ static const char head[] =
     "\n"
     "`defaults: base.yaml`, or a list of files, at the top level takes another file's keys first; files are named from the\n"
     "folder of the file that names them, later ones win over earlier ones and the file itself over all. A value\n"
-    "`${outer.lr}` is that of another key, `${env:NAME}` that of an environment variable; in quotes within braces.\n";
+    "`${outer.lr}` is that of another key, `${env:NAME}` that of an environment variable; in quotes within braces.\n"
+    "\n"
+    "Editors complete keys and choices and mark mistakes with experiment.schema.json, beside this page. Where the editor has a\n"
+    "YAML language server (VS Code's YAML extension, for one), this as the first line of a file tells where it is, seen from\n"
+    "the file's folder or as an absolute path:\n"
+    "\n"
+    "    # yaml-language-server: $schema=../docs/experiment.schema.json\n";
 
-static const char *section_about(const char *path)
+const char *xp_section_about(const char *path)
 {
     static const struct { const char *section, *about; } sections[] = {
         { "tasks.", "what is learnt: where episodes come from and how large they are" },
@@ -44,7 +50,7 @@ static size_t put_heading(char *out, size_t size, const xp_knob *k)
 {
     size_t n = xp_knob_section(k);
     return (size_t)snprintf(out, size, "\n## %.*s: %s\n\n| key | values | default | unit | meaning |\n|---|---|---|---|---|\n",
-                            n ? (int)n : 9, n ? k->path : "top level", section_about(k->path));
+                            n ? (int)n : 9, n ? k->path : "top level", xp_section_about(k->path));
 }
 
 /* "`a`, `b`": a bar would end the table's cell. */

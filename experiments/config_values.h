@@ -29,6 +29,8 @@ bool xp_knob_required(const xp_knob *k);
 bool xp_knob_derived(const xp_knob *k);
 /* Length of "inner" in "inner.lr"; 0 at the top level. */
 size_t xp_knob_section(const xp_knob *k);
+/* Half a line on the section of a key; of the top level where it has none. */
+const char *xp_section_about(const char *path);
 /* "a number in (0, 1e3]": what a value of the knob may be; for messages. Returns out. */
 const char *xp_knob_expected(const xp_knob *k, char *out, size_t size);
 

@@ -36,6 +36,19 @@ ag_code xp_omniglot_cache_path(const char *cache_dir, char *path, ag_error *err)
     return AG_OK;
 }
 
+ag_code xp_omniglot_data_dir(const char *data_dir, const char *cache_dir, char *dir, ag_error *err)
+{
+    const char *named = data_dir ? data_dir : getenv("METALORA_DATA");
+    if (named && *named) {
+        int n = snprintf(dir, XP_PATH_MAX, "%s", named);
+        AG_REQUIRE(n < XP_PATH_MAX, err, AG_ECONFIG, "the path %.60s... is longer than %d bytes", named, XP_PATH_MAX);
+        return AG_OK;
+    }
+    AG_TRY(err, xp_omniglot_cache_path(cache_dir, dir, err));
+    *strrchr(dir, '/') = '\0';
+    return AG_OK;
+}
+
 static size_t pixel_bytes(const xp_omniglot_pack *p)
 {
     return (size_t)(p->n_character * p->n_drawing) * XP_OMNIGLOT_PIXELS;
@@ -83,15 +96,23 @@ static ag_code decode_header(xp_omniglot_pack *p, const unsigned char *h, const 
     return AG_OK;
 }
 
-/* mkdir -p of the folder that path lies in */
-static ag_code make_folder_of(const char *path, ag_error *err)
+static ag_code make_folder(const char *folder, ag_error *err)
+{
+    if (mkdir(folder, 0777) == 0 || errno == EEXIST)
+        return AG_OK;
+    bool mend = errno == EACCES || errno == EPERM || errno == EROFS || errno == ENOTDIR || errno == ENOENT || errno == ENAMETOOLONG;
+    return ag_fail(err, mend ? AG_ECONFIG : AG_EIO, "%s: cannot make this folder: %s", folder, strerror(errno));
+}
+
+ag_code xp_make_folder_of(const char *path, ag_error *err)
 {
     char folder[XP_PATH_MAX];
+    if (!*path)
+        return AG_OK;
     snprintf(folder, sizeof folder, "%s", path);
     for (char *slash = strchr(folder + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        AG_REQUIRE(mkdir(folder, 0777) == 0 || errno == EEXIST, err, AG_EIO, "%s: cannot make this folder: %s", folder,
-                   strerror(errno));
+        AG_TRY(err, make_folder(folder, err));
         *slash = '/';
     }
     return AG_OK;
@@ -118,7 +139,7 @@ ag_code xp_omniglot_cache_write(const xp_omniglot_pack *p, const char *path, ag_
 {
     static const char what[] = "packed Omniglot";
     char *aside = NULL;
-    AG_TRY(err, make_folder_of(path, err));
+    AG_TRY(err, xp_make_folder_of(path, err));
     AG_TRY(err, xp_aside_create(what, path, &aside, err));
     ag_code code = write_pack(p, aside, err);
     if (code == AG_OK)

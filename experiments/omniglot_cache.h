@@ -21,6 +21,11 @@ typedef struct xp_omniglot_pack {
 /* Where the cache is: cache_dir, or $XDG_CACHE_HOME/metalora, or $HOME/.cache/metalora. path has XP_PATH_MAX bytes.
  * Fails with AG_ECONFIG when none is set or the path is too long. */
 ag_code xp_omniglot_cache_path(const char *cache_dir, char *path, ag_error *err);
+/* The folder whose archives the cache can be made from: data_dir, or METALORA_DATA, or the cache's own (there 'metalora data
+ * get' keeps them in omniglot/). dir has XP_PATH_MAX bytes. Fails as xp_omniglot_cache_path. */
+ag_code xp_omniglot_data_dir(const char *data_dir, const char *cache_dir, char *dir, ag_error *err);
+/* Makes the folder that path lies in, and those above it. AG_ECONFIG when it may not be made there, AG_EIO otherwise. */
+ag_code xp_make_folder_of(const char *path, ag_error *err);
 /* Makes the folder, writes a neighbour of path, flushes it to the disk, renames it (replace_file.h). AG_EIO, AG_ECONFIG. */
 ag_code xp_omniglot_cache_write(const xp_omniglot_pack *p, const char *path, ag_error *err);
 /* Reads and verifies. AG_EIO: cannot be read. AG_EDATA: not such a file, another version, truncated, damaged, or made

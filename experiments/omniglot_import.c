@@ -26,7 +26,7 @@ typedef struct entry {
 
 typedef struct import {
     const xp_omniglot_expect *expect;
-    char path[2][XP_PATH_MAX];
+    const char *path[2];
     zip_t *zip[2];
     entry *entries;
     size_t n, room;
@@ -36,11 +36,18 @@ typedef struct import {
 
 /* --- finding and opening the archives --- */
 
-static ag_code find_archive(const char *dir, int part, char *path, ag_error *err)
+const char *xp_omniglot_archive_name(int part)
+{
+    static const char *const names[2] = { "images_background.zip", "images_evaluation.zip" };
+    return names[part];
+}
+
+ag_code xp_omniglot_find_archive(const char *dir, int part, char *path, ag_error *err)
 {
     static const char *const inside[] = { "", "/omniglot" };
+    const char *name = xp_omniglot_archive_name(part);
     for (int i = 0; i < 2; i++) {
-        int n = snprintf(path, XP_PATH_MAX, "%s%s/%s.zip", dir, inside[i], parts[part]);
+        int n = snprintf(path, XP_PATH_MAX, "%s%s/%s", dir, inside[i], name);
         AG_REQUIRE(n > 0 && n < XP_PATH_MAX, err, AG_ECONFIG, "the path %.60s... is longer than %d bytes", dir, XP_PATH_MAX);
         struct stat st;
         if (stat(path, &st) != 0)
@@ -48,8 +55,8 @@ static ag_code find_archive(const char *dir, int part, char *path, ag_error *err
         AG_REQUIRE(S_ISREG(st.st_mode), err, AG_ECONFIG, "%s: this is no file; expected a zip archive", path);
         return AG_OK;
     }
-    return ag_fail(err, AG_ECONFIG, "%s: there is no %s.zip, nor in %s/omniglot; expected the folder that holds "
-                   "Omniglot's images_background.zip and images_evaluation.zip", dir, parts[part], dir);
+    return ag_fail(err, AG_ECONFIG, "%s: there is no %s, nor in %s/omniglot; expected the folder that holds "
+                   "Omniglot's images_background.zip and images_evaluation.zip", dir, name, dir);
 }
 
 /* libzip's reason, as ours */
@@ -209,10 +216,12 @@ static ag_code read_entry(const import *m, const entry *e, unsigned char *bytes,
     zip_file_t *f = zip_fopen_index(m->zip[e->part], e->index, 0);
     AG_REQUIRE(f, err, AG_EDATA, "%s: the entry '%s' cannot be opened: %s", m->path[e->part], e->name,
                zip_strerror(m->zip[e->part]));
-    /* One byte more than declared: the reader must come to the end, where it compares the checksum. */
+    /* One byte more than declared: the reader must come to the end, where it compares the checksum. What came before a
+     * wrong one is returned as if all were well; only the next read fails. */
+    unsigned char beyond;
     zip_int64_t got = zip_fread(f, bytes, e->size + 1);
     ag_code code = AG_OK;
-    if (got < 0)
+    if (got < 0 || ((size_t)got == e->size && zip_fread(f, &beyond, 1) < 0))
         code = ag_fail(err, AG_EDATA, "%s: the entry '%s' is damaged: %s", m->path[e->part], e->name, zip_file_strerror(f));
     else if ((size_t)got != e->size)
         code = ag_fail(err, AG_EDATA, "%s: the entry '%s' is damaged: %lld bytes; %zu were declared", m->path[e->part],
@@ -270,16 +279,15 @@ static ag_code pack_drawings(import *m, ag_error *err)
     return AG_OK;
 }
 
-static ag_code run_import(import *m, const char *dir, const char *cache, ag_error *err)
+static ag_code run_import(import *m, const char *cache, ag_error *err)
 {
-    for (int part = 0; part < 2; part++)
-        AG_TRY(err, find_archive(dir, part, m->path[part], err));
     for (int part = 0; part < 2; part++)
         AG_TRY(err, open_archive(m, part, err));
     AG_TRY(err, list_drawings(m, err));
     AG_TRY(err, check_counts(m, err));
     AG_TRY(err, pack_drawings(m, err));
-    AG_TRY(err, xp_omniglot_cache_write(&m->pack, cache, err));
+    if (cache)
+        AG_TRY(err, xp_omniglot_cache_write(&m->pack, cache, err));
     return AG_OK;
 }
 
@@ -294,27 +302,39 @@ static void release_import(import *m)
     ag_free(m);
 }
 
-ag_code xp_omniglot_import_expecting(const xp_omniglot_expect *expect, const char *dir, const char *cache_dir,
-                                     char *report, size_t n, ag_error *err)
+ag_code xp_omniglot_import_files(const xp_omniglot_expect *expect, const char *const archives[2], const char *cache_file,
+                                 char *report, size_t n, ag_error *err)
 {
-    char cache[XP_PATH_MAX];
-    AG_REQUIRE(expect && dir, err, AG_EINVAL, "xp_omniglot_import: dir is NULL");
-    AG_TRY(err, xp_omniglot_cache_path(cache_dir, cache, err));
     import *m = ag_alloc_zero(sizeof *m);
     AG_REQUIRE(m, err, AG_ENOMEM, "omniglot: out of memory (%zu bytes)", sizeof *m);
     m->expect = expect;
-    ag_code code = run_import(m, dir, cache, err);
+    m->path[0] = archives[0];
+    m->path[1] = archives[1];
+    ag_code code = run_import(m, cache_file, err);
     if (code == AG_OK && report)
-        snprintf(report, n, "omniglot: %lld characters x %lld drawings verified (digest %s), packed into %s",
-                 (long long)m->pack.n_character, (long long)m->pack.n_drawing, expect->digest, cache);
+        snprintf(report, n, "omniglot: %lld characters x %lld drawings verified (digest %s)%s%s", (long long)m->pack.n_character,
+                 (long long)m->pack.n_drawing, expect->digest, cache_file ? ", packed into " : "", cache_file ? cache_file : "");
     release_import(m);
     return code == AG_OK ? AG_OK : ag_trail(err, code, __func__);
 }
 
+ag_code xp_omniglot_import_expecting(const xp_omniglot_expect *expect, const char *dir, const char *cache_dir,
+                                     char *report, size_t n, ag_error *err)
+{
+    char cache[XP_PATH_MAX], archives[2][XP_PATH_MAX];
+    AG_REQUIRE(expect && dir, err, AG_EINVAL, "xp_omniglot_import: dir is NULL");
+    AG_TRY(err, xp_omniglot_cache_path(cache_dir, cache, err));
+    for (int part = 0; part < 2; part++)
+        AG_TRY(err, xp_omniglot_find_archive(dir, part, archives[part], err));
+    AG_TRY(err, xp_omniglot_import_files(expect, (const char *const[]){ archives[0], archives[1] }, cache, report, n, err));
+    return AG_OK;
+}
+
+const xp_omniglot_expect xp_omniglot_published = { .characters = { 964, 659 }, .drawings = 20, .digest = XP_OMNIGLOT_DIGEST };
+
 ag_code xp_omniglot_import(const char *dir, const char *cache_dir, char *report, size_t n, ag_error *err)
 {
-    static const xp_omniglot_expect published = { .characters = { 964, 659 }, .drawings = 20, .digest = XP_OMNIGLOT_DIGEST };
-    AG_TRY(err, xp_omniglot_import_expecting(&published, dir, cache_dir, report, n, err));
+    AG_TRY(err, xp_omniglot_import_expecting(&xp_omniglot_published, dir, cache_dir, report, n, err));
     return AG_OK;
 }
 

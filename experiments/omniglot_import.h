@@ -27,8 +27,18 @@ typedef struct xp_omniglot_expect {
     int drawings;            /* of each character */
     const char *digest;      /* as XP_OMNIGLOT_DIGEST, 64 digits */
 } xp_omniglot_expect;
+extern const xp_omniglot_expect xp_omniglot_published;
 ag_code xp_omniglot_import_expecting(const xp_omniglot_expect *expect, const char *dir, const char *cache_dir,
                                      char *report, size_t n, ag_error *err);
+
+/* The same for two archives of any name, background first. cache_file: where to pack them; NULL: nothing is written, the
+ * archives are only verified. */
+ag_code xp_omniglot_import_files(const xp_omniglot_expect *expect, const char *const archives[2], const char *cache_file,
+                                 char *report, size_t n, ag_error *err);
+/* Where dir or dir/omniglot has the archive of a part (0 background, 1 evaluation): path [XP_PATH_MAX].
+ * Fails with AG_ECONFIG when it is not there or is no file. */
+ag_code xp_omniglot_find_archive(const char *dir, int part, char *path, ag_error *err);
+const char *xp_omniglot_archive_name(int part);   /* "images_background.zip" */
 
 const char *xp_zip_version(void);   /* libzip's */
 

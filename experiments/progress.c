@@ -119,10 +119,10 @@ static void format_right(const xp_progress *p, double elapsed, char text[LINE])
     double remaining = p->rate > 0 ? (double)(p->o.total - p->done) / p->rate : -1;
     format_time(took, elapsed);
     format_time(left, remaining);
-    format_rate(speed, p->rate * (double)(p->o.tasks > 0 ? p->o.tasks : 1), p->o.tasks > 0 ? "tasks" : "it");
+    format_rate(speed, p->rate * (double)(p->o.tasks > 0 ? p->o.tasks : 1), p->o.unit ? p->o.unit : p->o.tasks > 0 ? "tasks" : "it");
     if (!isnan(p->loss))
         snprintf(loss, sizeof loss, ", loss %.4g", p->loss);
-    else if (p->done > p->o.first)
+    else if (p->done > p->o.first && !p->o.unit)
         snprintf(loss, sizeof loss, ", loss nan");
     int n = snprintf(text, LINE, "%" PRId64, p->done);
     if (p->o.total > 0)

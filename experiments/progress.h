@@ -32,6 +32,7 @@ typedef struct xp_progress_options {
     int64_t total;               /* iterations; 0: unknown */
     int64_t first;               /* iterations done before this process began (a resumed run) */
     int64_t tasks;               /* per iteration, for the tasks per second; 0: iterations per second */
+    const char *unit;            /* "kB": of these instead of iterations, and no loss; NULL: iterations */
     bool quiet;
     xp_progress_kind kind;
     int columns;                 /* 0: asks the terminal, else COLUMNS, else 80 */

@@ -1,8 +1,10 @@
 /* Files written aside and renamed (replace_file.h). */
 #include "experiments/replace_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -84,9 +86,9 @@ ag_code xp_aside_create(const char *what, const char *path, char **name, ag_erro
 }
 
 /* 0 or errno. */
-static int write_new(const char *name, const char *data, size_t n)
+static int fill(const char *name, const char *data, size_t n)
 {
-    int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), error = 0;
+    int fd = open(name, O_WRONLY | O_TRUNC | O_CLOEXEC), error = 0;
     if (fd < 0)
         return errno;
     while (n > 0 && error == 0) {
@@ -103,21 +105,43 @@ static int write_new(const char *name, const char *data, size_t n)
     return error;
 }
 
-ag_code xp_aside_write(const char *what, const char *aside, const char *path, const void *data, size_t bytes,
-                       ag_error *err)
+ag_code xp_replace_file(const char *what, const char *path, const void *data, size_t bytes, bool durable, ag_error *err)
 {
-    size_t size = strlen(aside) + 8;
-    char *next = ag_alloc(size);
-    AG_REQUIRE(next, err, AG_ENOMEM, "%s '%s': out of memory", what, path);
-    snprintf(next, size, "%s.new", aside);
-    int error = write_new(next, data, bytes);
-    if (error == 0 && rename(next, aside) != 0)
+    char *aside;
+    ag_code code = AG_OK;
+    AG_TRY(err, xp_aside_create(what, path, &aside, err));
+    int error = fill(aside, data, bytes);
+    if (error == 0 && !durable && rename(aside, path) != 0)
         error = errno;
     if (error != 0)
-        unlink(next);
-    ag_free(next);
-    AG_REQUIRE(error == 0, err, AG_EIO, "%s '%s': cannot write: %s", what, path, strerror(error));
-    return AG_OK;
+        code = ag_fail(err, AG_EIO, "%s '%s': cannot write: %s", what, path, strerror(error));
+    else if (durable)
+        code = xp_aside_rename(what, aside, path, err);
+    if (code != AG_OK)
+        unlink(aside);
+    ag_free(aside);
+    return code;
+}
+
+void xp_aside_sweep(const char *path)
+{
+    size_t folder = folder_length(path), n = strlen(path + folder);
+    char *name = ag_alloc(folder + NAME_MAX + 2);
+    if (!name)
+        return;
+    snprintf(name, folder + 2, "%.*s", folder ? (int)folder : 1, folder ? path : ".");
+    DIR *dir = opendir(name);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        const char *at = e->d_name;
+        if (at[0] != '.' || strncmp(at + 1, path + folder, n) != 0 || strncmp(at + 1 + n, ".tmp-", 5) != 0
+            || !at[n + 6] || at[n + 6 + strspn(at + n + 6, "0123456789-")])
+            continue;
+        snprintf(name, folder + NAME_MAX + 1, "%.*s%s", (int)folder, path, at);
+        unlink(name);
+    }
+    if (dir)
+        closedir(dir);
+    ag_free(name);
 }
 
 static int sync_path(const char *path, int flags)

@@ -12,12 +12,13 @@ char *xp_aside_name(const char *path, int attempt);
  * AG_ECONFIG when the folder is missing, is no folder or may not be written, or path is a folder or device; AG_EIO otherwise.
  * `what` names the thing in messages, for instance "result file". */
 ag_code xp_aside_create(const char *what, const char *path, char **name, ag_error *err);
-/* Replaces the contents of the file `aside` in one step: a reader, or a crash of this process, finds the old ones or the
- * new ones. Not flushed to the disk. AG_EIO on failure, the old contents then stay. `path` stands in messages. */
-ag_code xp_aside_write(const char *what, const char *aside, const char *path, const void *data, size_t bytes,
-                       ag_error *err);
+/* Writes a file aside and renames it to path; durable: flushed to the disk before and after. On failure what was at path
+ * stays and nothing is left aside. AG_ECONFIG as xp_aside_create, AG_EIO. */
+ag_code xp_replace_file(const char *what, const char *path, const void *data, size_t bytes, bool durable, ag_error *err);
 /* Flushes the closed file `aside` to the disk, renames it to path and flushes the folder.
  * AG_EIO on failure; the file aside is then left where it is and the message names it. */
 ag_code xp_aside_rename(const char *what, const char *aside, const char *path, ag_error *err);
+/* Removes what killed processes left aside of path. Only for the one process that may write path (journal.h locks). */
+void xp_aside_sweep(const char *path);
 
 #endif

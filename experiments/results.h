@@ -1,4 +1,4 @@
-/* The result file of a run: one HDF5 file (docs/results-file.md), written aside and renamed when sealed.
+/* The result file of a run: one HDF5 file (docs/results-file.md), always whole: written aside and renamed.
  * hdf5.h is included through results_hdf5.h only. Wall-clock figures go under /system, so that everything else can be
  * compared bit by bit. One thread at a time may use an xp_results. */
 #ifndef XP_RESULTS_H
@@ -44,12 +44,14 @@ typedef struct xp_provenance {
     const char *loss_unit;       /* of the training and validation losses: "nats", ...; NULL: "1" */
 } xp_provenance;
 
-/* Creates PATH's temporary neighbour (.NAME.tmp-PID), which any HDF5 reader may open during the run: it is
- * replaced as a whole about once a second.
+/* Begins a file in memory. PATH is made at the first row, score or publish; any HDF5 reader may open it at any moment:
+ * it is replaced as a whole about once a second. force: what is at PATH by then is replaced.
  * AG_ECONFIG: PATH exists (unless force) or is a folder, its folder is missing or may not be written to. AG_EIO: the
  * disk refused. */
 ag_code xp_results_create(xp_results **r, const char *path, bool force, const xp_config *c,
                           const xp_provenance *p, ag_error *err);
+/* Replaces the file on the disk now. AG_ECONFIG when PATH is somebody else's meanwhile. */
+ag_code xp_results_publish(xp_results *r, ag_error *err);
 /* Rows reach the disk about once a second. After a failure the file should be closed as failed or abandoned. */
 ag_code xp_results_train(xp_results *r, const xp_train_row *row, ag_error *err);
 ag_code xp_results_validation(xp_results *r, const xp_validation_row *row, ag_error *err);
@@ -60,10 +62,10 @@ ag_code xp_results_parameter(xp_results *r, const char *name, int ndim, const in
 /* A scalar under /system: seconds, peak_bytes, ...; the last value of a name counts. Without "seconds" the time from
  * create to close is stored. */
 ag_code xp_results_system(xp_results *r, const char *name, double value, const char *unit, ag_error *err);
-/* Sets status (complete | interrupted | failed), flushes, renames to PATH. Frees r in every case. When PATH has come
- * into being meanwhile (without force) or cannot be renamed to, the message says where the data were left. */
+/* Sets status (complete | interrupted | failed) and replaces PATH, flushed to the disk. Frees r in every case. On failure
+ * the copy written before stays at PATH; when PATH is somebody else's meanwhile the message says where the data were left. */
 ag_code xp_results_close(xp_results *r, const char *status, ag_error *err);
-/* Frees r and removes the temporary file; NULL is allowed. */
+/* Frees r and removes what it put at PATH; NULL is allowed. */
 void xp_results_abandon(xp_results *r);
 
 /* A digest (SHA-256, hex) over everything outside /system, independent of how the file is laid out. */

@@ -1,6 +1,8 @@
 /* HDF5 calls that answer as ours do (results_hdf5.h). */
 #include "experiments/results_hdf5.h"
 
+#include "experiments/seal.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -231,6 +233,20 @@ static ag_code check_format(hid_t file, const char *path, ag_error *err)
     return code;
 }
 
+/* Tells a foreign file from a damaged one. A result file has no user block: the signature comes first. */
+static ag_code check_signature(const char *path, ag_error *err)
+{
+    static const char signature[8] = "\x89HDF\r\n\x1a\n";
+    char found[sizeof signature] = "";
+    FILE *f = fopen(path, "rb");
+    AG_REQUIRE(f, err, AG_ECONFIG, "cannot open the result file '%s': %s", path, strerror(errno));
+    size_t n = fread(found, 1, sizeof found, f);
+    fclose(f);
+    AG_REQUIRE(n == sizeof found && memcmp(found, signature, n) == 0, err, AG_ECONFIG,
+               "'%s' cannot be read as an HDF5 file: it does not begin like one", path);
+    return AG_OK;
+}
+
 /* A reader without a lock: a run that still writes is looked at as it is. */
 static hid_t open_unlocked(const char *path)
 {
@@ -248,9 +264,11 @@ ag_code xp_h5_open_run(const char *path, hid_t *file, ag_error *err)
     AG_REQUIRE(path, err, AG_EINVAL, "the path of a result file is NULL");
     AG_REQUIRE(stat(path, &status) == 0, err, AG_ECONFIG, "cannot open the result file '%s': %s", path, strerror(errno));
     AG_REQUIRE(S_ISREG(status.st_mode), err, AG_ECONFIG, "'%s' is not a file; expected a run's result file", path);
+    AG_TRY(err, check_signature(path, err));
+    AG_TRY(err, xp_seal_check(path, err));
     *file = open_unlocked(path);
     if (*file < 0)
-        return xp_h5_fail(err, AG_ECONFIG, "'%s' cannot be read as an HDF5 file", path);
+        return xp_h5_fail(err, AG_EDATA, "'%s' cannot be read as an HDF5 file", path);
     ag_code code = check_format(*file, path, err);
     if (code != AG_OK) {
         xp_h5_close(*file);

@@ -46,7 +46,8 @@ ag_code xp_h5_describe(hid_t dataset, const char *unit, const char *long_name, a
 ag_code xp_h5_make_scale(hid_t dataset, const char *name, ag_error *err);
 ag_code xp_h5_attach_scale(hid_t dataset, hid_t scale, unsigned dimension, ag_error *err);
 
-/* Opens a finished or live file for reading. AG_ECONFIG when it is missing, a folder or not ours, AG_EIO, AG_EDATA. */
+/* Opens a finished or live file for reading. HDF5 sees it only when its seal is right (seal.h). AG_ECONFIG when it is
+ * missing, a folder, not HDF5 or of another format; AG_EDATA without a seal or damaged; AG_EIO. */
 ag_code xp_h5_open_run(const char *path, hid_t *file, ag_error *err);
 /* Elements of a data set, or AG_EDATA when it claims more than its file can hold (a damaged or hostile file).
  * shape may be NULL, else room for H5S_MAX_RANK. */

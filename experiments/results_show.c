@@ -166,7 +166,7 @@ static void bin_curve(const xp_curve *c, int n_bin, double *bins)
                 sum += c->loss[i];
                 n++;
             }
-        bins[b] = n ? sum / (double)n : NAN;
+        bins[b] = n && isfinite(sum) ? sum / (double)n : NAN;
     }
 }
 
@@ -200,8 +200,9 @@ static void add_sparkline(xp_text *t, const xp_curve *c)
     bool logarithmic = to_logarithms(bins, n, low, high);
     if (logarithmic)
         bounds(bins, n, &low, &high);
+    const double span = high / 2 - low / 2;   /* halves: the difference of two numbers may be none */
     for (int i = 0; i < n; i++) {
-        double height = high > low ? (bins[i] - low) / (high - low) : 0;
+        double height = span > 0 ? (bins[i] / 2 - low / 2) / span : 0;
         xp_text_add(t, "%s", isnan(bins[i]) ? "×" : bars[(int)(height * 7 + 0.5)]);
     }
     xp_text_add(t, "%s  ", logarithmic ? " (log)" : "");

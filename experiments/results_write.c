@@ -7,6 +7,7 @@
 #include "experiments/replace_file.h"
 #include "experiments/results.h"
 #include "experiments/results_table.h"
+#include "experiments/seal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,8 +19,10 @@
 static const double SNAPSHOT_SECONDS = 1, SNAPSHOT_SHARE = 0.05;   /* at most that share of the time is spent on them */
 
 struct xp_results {
-    char *path, *aside;
-    bool force;
+    char *path;
+    bool force, published;
+    dev_t device;                                /* of the file at path, when it is ours */
+    ino_t inode;
     hid_t file;
     xp_table train, validation, clock;
     double started, next_snapshot;               /* monotonic clock [s] */
@@ -63,36 +66,80 @@ static ag_code flush(xp_results *r, ag_error *err)
     return AG_OK;
 }
 
-static ag_code write_image(const xp_results *r, ag_error *err)
+/* The file as bytes with their seal, freed with ag_free. */
+static ag_code make_image(const xp_results *r, void **image, size_t *bytes, ag_error *err)
 {
     ssize_t size = H5Fget_file_image(r->file, NULL, 0);
     if (size <= 0)
         return xp_h5_fail(err, AG_EIO, "result file '%s': cannot measure it", r->path);
-    void *image = ag_alloc((size_t)size);
-    AG_REQUIRE(image, err, AG_ENOMEM, "result file '%s': out of memory for %zd bytes", r->path, size);
+    *bytes = (size_t)size + XP_SEAL_BYTES;
+    *image = ag_alloc(*bytes);
+    AG_REQUIRE(*image, err, AG_ENOMEM, "result file '%s': out of memory for %zd bytes", r->path, size);
     ag_code code = AG_OK;
-    if (H5Fget_file_image(r->file, image, (size_t)size) != size)
+    if (H5Fget_file_image(r->file, *image, (size_t)size) != size)
         code = xp_h5_fail(err, AG_EIO, "result file '%s': cannot copy it", r->path);
     if (code == AG_OK)
-        code = xp_aside_write("result file", r->aside, r->path, image, (size_t)size, err);
-    ag_free(image);
+        code = xp_seal_write(*image, (size_t)size, err);
+    if (code != AG_OK)
+        ag_free(*image);
     return code;
 }
 
-static ag_code snapshot(xp_results *r, ag_error *err)
+/* Whether what is at the path now may be replaced: nothing, our own, or anything at the first time with force. */
+static bool may_replace(const xp_results *r)
 {
+    struct stat status;
+    if (lstat(r->path, &status) != 0)
+        return true;
+    return r->published ? status.st_dev == r->device && status.st_ino == r->inode : r->force;
+}
+
+/* The last copy is kept under another name when somebody else's file has the place. */
+static ag_code keep_aside(const xp_results *r, const void *image, size_t bytes, ag_error *err)
+{
+    size_t size = strlen(r->path) + 32;
+    char *kept = ag_alloc(size);
+    AG_REQUIRE(kept, err, AG_ENOMEM, "result file '%s': out of memory", r->path);
+    snprintf(kept, size, "%s.kept-%ld", r->path, (long)getpid());
+    ag_code code = xp_replace_file("result file", kept, image, bytes, true, err);
+    if (code == AG_OK)
+        code = ag_fail(err, AG_ECONFIG, "the result file '%s' was made by someone else during the run; this run's is '%s'",
+                       r->path, kept);
+    ag_free(kept);
+    return code;
+}
+
+static ag_code put_in_place(xp_results *r, const void *image, size_t bytes, bool last, ag_error *err)
+{
+    struct stat status;
+    if (!may_replace(r) && last)
+        return keep_aside(r, image, bytes, err);
+    AG_REQUIRE(may_replace(r), err, AG_ECONFIG, "the result file '%s' was made by someone else during the run", r->path);
+    AG_TRY(err, xp_replace_file("result file", r->path, image, bytes, last, err));
+    r->published = lstat(r->path, &status) == 0;
+    r->device = status.st_dev;
+    r->inode = status.st_ino;
+    return AG_OK;
+}
+
+static ag_code snapshot(xp_results *r, bool last, ag_error *err)
+{
+    void *image = NULL;
+    size_t bytes = 0;
     double start = now();
     AG_TRY(err, flush(r, err));
-    AG_TRY(err, write_image(r, err));
+    AG_TRY(err, make_image(r, &image, &bytes, err));
+    ag_code code = put_in_place(r, image, bytes, last, err);
+    ag_free(image);
     double took = now() - start, pause = took / SNAPSHOT_SHARE;
     r->next_snapshot = start + took + (pause > SNAPSHOT_SECONDS ? pause : SNAPSHOT_SECONDS);
-    return AG_OK;
+    return code;
 }
 
 static ag_code after_row(xp_results *r, ag_error *err)
 {
     if (now() >= r->next_snapshot)
-        return snapshot(r, err);
+        return snapshot(r, false, err);
     bool full = r->train.waiting == XP_TABLE_BUFFER || r->validation.waiting == XP_TABLE_BUFFER;
     return full ? flush(r, err) : AG_OK;
 }
@@ -193,18 +240,27 @@ static ag_code refuse_existing(const char *path, bool force, ag_error *err)
     return AG_OK;
 }
 
+/* Whether a file can be made there, before hours are spent. */
+static ag_code check_place(const char *path, ag_error *err)
+{
+    char *aside;
+    AG_TRY(err, xp_aside_create("result file", path, &aside, err));
+    unlink(aside);
+    ag_free(aside);
+    return AG_OK;
+}
+
 static ag_code fill_new(xp_results *r, const char *path, const xp_config *c, const xp_provenance *p, ag_error *err)
 {
     r->path = ag_strdup(path);
     AG_REQUIRE(r->path, err, AG_ENOMEM, "result file '%s': out of memory", path);
-    AG_TRY(err, xp_aside_create("result file", path, &r->aside, err));
-    r->file = create_file(r->aside);
+    AG_TRY(err, check_place(path, err));
+    r->file = create_file(path);
     if (r->file < 0)
         return xp_h5_fail(err, AG_EIO, "result file '%s': cannot create it in memory", path);
     AG_TRY(err, write_root(r->file, c, p, err));
     AG_TRY(err, write_system(r->file, p, err));
-    AG_TRY(err, create_tables(r, p->loss_unit ? p->loss_unit : "1", err));
-    return snapshot(r, err);
+    return create_tables(r, p->loss_unit ? p->loss_unit : "1", err);
 }
 
 ag_code xp_results_create(xp_results **out, const char *path, bool force, const xp_config *c, const xp_provenance *p,
@@ -228,6 +284,15 @@ ag_code xp_results_create(xp_results **out, const char *path, bool force, const 
     }
     *out = r;
     return AG_OK;
+}
+
+ag_code xp_results_publish(xp_results *r, ag_error *err)
+{
+    AG_REQUIRE(r, err, AG_EINVAL, "xp_results_publish: results is NULL");
+    xp_h5_silence silence = xp_h5_begin();
+    ag_code code = snapshot(r, false, err);
+    xp_h5_end(silence);
+    return code == AG_OK ? code : ag_trail(err, code, __func__);
 }
 
 /* ---- rows, scores, parameters ---- */
@@ -338,7 +403,7 @@ ag_code xp_results_scores(xp_results *r, const xp_scores *s, ag_error *err)
     xp_h5_silence silence = xp_h5_begin();
     ag_code code = create_protocol(r->file, s, err);
     if (code == AG_OK)
-        code = snapshot(r, err);
+        code = snapshot(r, false, err);
     xp_h5_end(silence);
     return code == AG_OK ? code : ag_trail(err, code, __func__);
 }
@@ -457,35 +522,21 @@ static ag_code write_end(xp_results *r, const char *status, ag_error *err)
     xp_h5_close(group);
     AG_TRY(err, code);
     AG_TRY(err, xp_h5_set_string(r->file, "status", status, err));
-    return snapshot(r, err);
+    return snapshot(r, true, err);
 }
 
-static ag_code close_file(xp_results *r, ag_error *err)
+static void free_results(xp_results *r)
 {
-    xp_table_close(&r->train);
-    xp_table_close(&r->validation);
-    xp_table_close(&r->clock);
-    hid_t file = r->file;
-    r->file = H5I_INVALID_HID;
-    if (H5Fclose(file) < 0)
-        return xp_h5_fail(err, AG_EIO, "result file '%s': cannot close", r->path);
-    return AG_OK;
-}
-
-/* Checked again: another process may have made the file during the run. The data are kept then. */
-static ag_code move_into_place(xp_results *r, ag_error *err)
-{
-    char *aside = r->aside;
-    struct stat status;
-    r->aside = NULL;
-    ag_code code = AG_OK;
-    if (!r->force && lstat(r->path, &status) == 0)
-        code = ag_fail(err, AG_ECONFIG, "the result file '%s' was made by someone else during the run; this run's is '%s'",
-                       r->path, aside);
-    if (code == AG_OK)
-        code = xp_aside_rename("result file", aside, r->path, err);
-    ag_free(aside);
-    return code;
+    xp_h5_silence silence = xp_h5_begin();
+    if (r->file >= 0) {
+        xp_table_close(&r->train);
+        xp_table_close(&r->validation);
+        xp_table_close(&r->clock);
+        H5Fclose(r->file);   /* in memory only: nothing can be lost */
+    }
+    xp_h5_end(silence);
+    ag_free(r->path);
+    ag_free(r);
 }
 
 ag_code xp_results_close(xp_results *r, const char *status, ag_error *err)
@@ -498,12 +549,8 @@ ag_code xp_results_close(xp_results *r, const char *status, ag_error *err)
     xp_h5_silence silence = xp_h5_begin();
     if (code == AG_OK)
         code = write_end(r, status, err);
-    if (code == AG_OK)
-        code = close_file(r, err);
     xp_h5_end(silence);
-    if (code == AG_OK)
-        code = move_into_place(r, err);
-    xp_results_abandon(r);
+    free_results(r);
     return code == AG_OK ? code : ag_trail(err, code, __func__);
 }
 
@@ -511,13 +558,7 @@ void xp_results_abandon(xp_results *r)
 {
     if (!r)
         return;
-    xp_h5_silence silence = xp_h5_begin();
-    if (r->file >= 0)
-        close_file(r, NULL);
-    xp_h5_end(silence);
-    if (r->aside)
-        unlink(r->aside);
-    ag_free(r->aside);
-    ag_free(r->path);
-    ag_free(r);
+    if (r->published && may_replace(r))
+        unlink(r->path);
+    free_results(r);
 }

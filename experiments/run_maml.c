@@ -1,5 +1,4 @@
-/* Runs of MAML and its kin (FOMAML, joint training): train, validate, test. */
-#include "experiments/checkpoint.h"
+/* Runs of MAML and its kin (FOMAML, joint training): train, validate, test, step by step (run_internal.h). */
 #include "experiments/run_internal.h"
 
 #include "autograd/random.h"
@@ -18,6 +17,8 @@ typedef struct maml_run {
     bool has_best;
     double best_score;
     meta_optimizer optimizer;
+    int64_t done, validated;             /* iterations trained; of the last validation */
+    int64_t tested;                      /* protocols */
     meta_scorer *validator;
     ag_real *grad;                       /* [state.n] */
     double *scores;                      /* [2][episodes][steps + 1]: losses, then accuracies */
@@ -85,8 +86,11 @@ static ag_code make(maml_run *r, ag_error *err)
     return make_scores(&r->scores, r->c->eval.validation_episodes, r->c->eval.steps, err);
 }
 
-static void release(maml_run *r)
+static void close_run(void *run)
 {
+    maml_run *r = run;
+    if (!r)
+        return;
     meta_scorer_free(r->validator);
     meta_optimizer_release(&r->optimizer);
     meta_state_release(&r->state);
@@ -95,6 +99,17 @@ static void release(maml_run *r)
     xp_source_close(r->source);
     ag_free(r->grad);
     ag_free(r->scores);
+    ag_free(r);
+}
+
+static ag_code open_run(xp_context *x, void **run, ag_error *err)
+{
+    maml_run *r = ag_alloc_zero(sizeof *r);
+    *run = r;
+    AG_REQUIRE(r, err, AG_ENOMEM, "run: out of memory");
+    r->x = x;
+    r->c = x->c;
+    return make(r, err);
 }
 
 /* ---- checkpoints ---- */
@@ -104,65 +119,48 @@ static size_t state_bytes(const meta_state *s)
     return (size_t)(s->n_value + s->n_rate) * sizeof *s->values;
 }
 
-static ag_code save_checkpoint(maml_run *r, int64_t next, ag_error *err)
+static int state(void *run, xp_state table[XP_MAX_STATE])
 {
-    char path[4096];
-    xp_sha256 digest;
+    maml_run *r = run;
     size_t moments = (size_t)r->optimizer.n * sizeof *r->optimizer.first;
-    snprintf(path, sizeof path, "%s.ckpt", r->x->o->out);
-    AG_TRY(err, xp_sha256_text(&digest, r->c->resolved, err));
-    const xp_checkpoint_entry entries[] = {
-        { "iteration", &next, sizeof next },
+    const xp_state list[] = {
+        { "done", &r->done, sizeof r->done },
+        { "validated", &r->validated, sizeof r->validated },
+        { "tested", &r->tested, sizeof r->tested },
         { "state", r->state.values, state_bytes(&r->state) },
         { "optimizer.step", &r->optimizer.step, sizeof r->optimizer.step },
-        { "optimizer.first", r->optimizer.first, moments },
+        { "optimizer.first", r->optimizer.first, r->optimizer.first ? moments : 0 },
         { "optimizer.second", r->optimizer.second, r->optimizer.second ? moments : 0 },
         { "best", r->best.values, state_bytes(&r->best) },
         { "best.score", &r->best_score, sizeof r->best_score },
         { "best.known", &r->has_best, sizeof r->has_best },
     };
-    return xp_checkpoint_save(r->x->o->checkpoint ? r->x->o->checkpoint : path, &digest, sizeof entries / sizeof *entries, entries, err);
+    memcpy(table, list, sizeof list);
+    return sizeof list / sizeof *list;
 }
 
-static ag_code restore(const xp_checkpoint *c, maml_run *r, int64_t *next, ag_error *err)
+static ag_code restore(void *run, const xp_checkpoint *c, ag_error *err)
 {
-    size_t moments = (size_t)r->optimizer.n * sizeof *r->optimizer.first;
-    AG_TRY(err, xp_checkpoint_get(c, "iteration", next, sizeof *next, err));
-    AG_TRY(err, xp_checkpoint_get(c, "state", r->state.values, state_bytes(&r->state), err));
-    AG_TRY(err, xp_checkpoint_get(c, "optimizer.step", &r->optimizer.step, sizeof r->optimizer.step, err));
-    AG_TRY(err, xp_checkpoint_get(c, "optimizer.first", r->optimizer.first, moments, err));
-    AG_TRY(err, xp_checkpoint_get(c, "optimizer.second", r->optimizer.second, r->optimizer.second ? moments : 0, err));
-    AG_TRY(err, xp_checkpoint_get(c, "best", r->best.values, state_bytes(&r->best), err));
-    AG_TRY(err, xp_checkpoint_get(c, "best.score", &r->best_score, sizeof r->best_score, err));
-    return xp_checkpoint_get(c, "best.known", &r->has_best, sizeof r->has_best, err);
-}
-
-static ag_code load_checkpoint(maml_run *r, int64_t *next, ag_error *err)
-{
-    xp_checkpoint c;
-    xp_sha256 digest;
-    AG_TRY(err, xp_sha256_text(&digest, r->c->resolved, err));
-    AG_TRY(err, xp_checkpoint_load(&c, r->x->o->resume, &digest, err));
-    ag_code code = restore(&c, r, next, err);
-    xp_checkpoint_release(&c);
-    return ag_trail(err, code, __func__);
+    xp_state table[XP_MAX_STATE];
+    return xp_state_load(c, state(run, table), table, err);
 }
 
 /* ---- training ---- */
 
 /* Mean over the validation episodes after the last step; the best so far (by accuracy, else by loss) is kept. */
-static ag_code validate(maml_run *r, int64_t iteration, ag_error *err)
+static ag_code validate(maml_run *r, ag_error *err)
 {
     const xp_config *c = r->c;
     int64_t n = c->eval.validation_episodes, width = c->eval.steps + 1;
     double *loss = r->scores, *accuracy = r->scores + n * width, sums[2] = { 0, 0 };
-    AG_TRY(err, xp_check_stop(r->x, err));
-    xp_episodes e = { r->source, { c->eval.seed, AG_STREAM_VALIDATION, 0, 0 }, { c->tasks.way, c->tasks.shot, query_at_test(c) } };
+    xp_episodes e = { r->x, r->source, { c->eval.seed, AG_STREAM_VALIDATION, 0, 0 }, { c->tasks.way, c->tasks.shot, query_at_test(c) } };
     AG_TRY(err, meta_scorer_run(r->validator, &r->state, &(meta_batch){ n, xp_fetch, &e }, loss, accuracy, err));
     for (int64_t i = 0; i < n; i++) {
         sums[0] += loss[i * width + width - 1] / (double)n;
         sums[1] += accuracy[i * width + width - 1] / (double)n;
     }
+    AG_TRY(err, xp_log_validation(r->x, &(xp_validation_row){ r->done, sums[0], r->labels ? sums[1] : NAN }, err));
+    r->validated = r->done;
     double score = r->labels ? sums[1] : -sums[0];
     if (!r->has_best || score > r->best_score) {
         r->has_best = true;
@@ -172,48 +170,46 @@ static ag_code validate(maml_run *r, int64_t iteration, ag_error *err)
     char text[XP_PROGRESS_SCORE];
     snprintf(text, sizeof text, r->labels ? "val %.2f %%" : "val %.4f", r->labels ? 100 * sums[1] : sums[0]);
     xp_progress_score(&r->x->progress, text);
-    return xp_results_validation(r->x->results, &(xp_validation_row){ iteration, sums[0], r->labels ? sums[1] : NAN }, err);
+    return AG_OK;
 }
 
-static ag_code train_once(maml_run *r, int64_t iteration, ag_error *err)
+/* Writes first, moves the parameters then: a row that could not be written leaves them as they were. */
+static ag_code train_once(maml_run *r, ag_error *err)
 {
     const xp_config *c = r->c;
-    xp_episodes e = { r->source, { c->seed, AG_STREAM_TRAIN, (uint64_t)iteration, 0 }, r->x->train };
+    xp_episodes e = { r->x, r->source, { c->seed, AG_STREAM_TRAIN, (uint64_t)r->done, 0 }, r->x->train };
     meta_report report;
     ag_code code = meta_outer_gradient(r->learner, &r->state, &(meta_batch){ c->outer.meta_batch, xp_fetch, &e }, r->grad, &report, err);
-    if (code == AG_ENAN && err) {
-        char task[AG_MESSAGE_MAX / 2];
-        snprintf(task, sizeof task, "%.*s", (int)sizeof task - 1, err->message);
-        ag_error_clear(err);
-        return ag_fail(err, code, "iteration %lld, %s; a smaller inner.lr or outer.lr may help", (long long)iteration + 1, task);
-    }
+    if (code == AG_ENAN)
+        return xp_fail_nan(r->x, r->done + 1, report.bad_task, err);
     AG_TRY(err, code);
-    double norm = meta_norm(r->state.n, r->grad), lr = xp_outer_rate(c, iteration);
+    double norm = meta_norm(r->state.n, r->grad), lr = xp_outer_rate(c, r->done);
+    AG_TRY(err, xp_log_train(r->x, &(xp_train_row){ r->done + 1, report.support_loss, report.query_loss, report.query_accuracy, norm,
+                                                    lr, 0 }, err));
     meta_optimizer_step(&r->optimizer, lr, r->grad, r->state.values);
-    xp_progress_update(&r->x->progress, iteration + 1, report.query_loss);
-    return xp_results_train(r->x->results, &(xp_train_row){ iteration + 1, report.support_loss, report.query_loss, report.query_accuracy,
-                                                            norm, lr, xp_now() - r->x->started }, err);
+    r->done++;
+    xp_progress_update(&r->x->progress, r->done, report.query_loss);
+    return AG_OK;
 }
 
-/* True every `every` iterations; never if 0. */
-static bool due(int64_t every, int64_t done)
+static ag_code replay(void *run, int64_t iteration, int64_t task, xp_episode_report *report, ag_error *err)
 {
-    return every > 0 && done % every == 0;
-}
-
-static ag_code train(maml_run *r, ag_error *err)
-{
-    int64_t first = 0;
-    if (r->x->o->resume)
-        AG_TRY(err, load_checkpoint(r, &first, err));
-    for (int64_t i = first; i < r->c->outer.iterations; i++) {
+    maml_run *r = run;
+    meta_report mean;
+    for (; r->done < iteration - 1; report->trained++) {
         AG_TRY(err, xp_check_stop(r->x, err));
-        AG_TRY(err, train_once(r, i, err));
-        if (due(r->c->eval.validate_every, i + 1))
-            AG_TRY(err, validate(r, i + 1, err));
-        if (due(r->c->eval.checkpoint_every, i + 1))
-            AG_TRY(err, save_checkpoint(r, i + 1, err));
+        AG_TRY(err, train_once(r, err));
     }
+    xp_episodes e = { r->x, r->source, { r->c->seed, AG_STREAM_TRAIN, (uint64_t)r->done, (uint64_t)task }, r->x->train };
+    ag_error why = { 0 };
+    ag_code code = meta_outer_gradient(r->learner, &r->state, &(meta_batch){ 1, xp_fetch, &e }, r->grad, &mean, &why);
+    if (code != AG_OK && code != AG_ENAN)
+        return ag_fail(err, code, "%.1900s", why.message);
+    report->finite = code == AG_OK;
+    report->support_loss = mean.support_loss;
+    report->query_loss = mean.query_loss;
+    report->query_accuracy = mean.query_accuracy;
+    report->grad_norm = meta_norm(r->state.n, r->grad);
     return AG_OK;
 }
 
@@ -228,7 +224,7 @@ static ag_code score(maml_run *r, const meta_state *s, int64_t shot, const char 
     AG_REQUIRE(seeds, err, AG_ENOMEM, "run: no memory for %lld episode numbers", (long long)n);
     for (int64_t i = 0; i < n; i++)
         seeds[i] = (uint64_t)i;
-    xp_episodes e = { r->source, { c->eval.seed, AG_STREAM_TEST, 0, 0 }, { c->tasks.way, shot, query_at_test(c) } };
+    xp_episodes e = { r->x, r->source, { c->eval.seed, AG_STREAM_TEST, 0, 0 }, { c->tasks.way, shot, query_at_test(c) } };
     ag_code code = make_scorer(r, shot, &sc, err);
     if (code == AG_OK)
         code = meta_scorer_run(sc, s, &(meta_batch){ n, xp_fetch, &e }, scores, scores + n * width, err);
@@ -236,59 +232,74 @@ static ag_code score(maml_run *r, const meta_state *s, int64_t shot, const char 
                          .accuracy = r->labels ? scores + n * width : NULL, .episode_seed = seeds,
                          .loss_unit = r->labels ? "nats" : "mean squared error", .diverged_above = c->eval.diverged_above };
     if (code == AG_OK)
-        code = xp_results_scores(r->x->results, &result, err);
+        code = xp_log_scores(r->x, &result, err);
     meta_scorer_free(sc);
     ag_free(seeds);
     return ag_trail(err, code, __func__);
 }
 
-/* Every shot count; with batch norm the protocol's name says how the query was normalised. */
-static ag_code test(maml_run *r, ag_error *err)
+static bool tests_best(const maml_run *r)
+{
+    return xp_is(r->c->eval.select, "best") && r->has_best;
+}
+
+static int shot_counts(const maml_run *r)
+{
+    return r->c->eval.n_shots > 0 ? r->c->eval.n_shots : 1;
+}
+
+/* The last parameters are reported besides the chosen ones. */
+static int protocols(const maml_run *r)
+{
+    return shot_counts(r) * (tests_best(r) ? 2 : 1);
+}
+
+/* The next shot count; with batch norm the protocol's name says how the query was normalised. */
+static ag_code test_next(maml_run *r, ag_error *err)
 {
     const xp_eval *c = &r->c->eval;
-    bool norm = xp_is(r->c->model.norm, "batch"), best = xp_is(c->select, "best") && r->has_best;
+    bool norm = xp_is(r->c->model.norm, "batch"), best = tests_best(r), last = best && r->tested >= shot_counts(r);
+    int64_t shot = c->n_shots > 0 ? c->shots[r->tested % c->n_shots] : r->c->tasks.shot;
     double *scores = NULL;
+    char name[64];
+    snprintf(name, sizeof name, "%lld-shot%s%s%s", (long long)shot, norm ? "-" : "", norm ? c->protocol : "", last ? "-last" : "");
     AG_TRY(err, make_scores(&scores, c->episodes, c->steps, err));
-    ag_code code = AG_OK;
-    int64_t shots[XP_MAX_SHOTS] = { r->c->tasks.shot };
-    int n_shots = c->n_shots > 0 ? c->n_shots : 1;
-    if (c->n_shots > 0)
-        memcpy(shots, c->shots, sizeof shots);
-    for (int i = 0; i < n_shots * (best ? 2 : 1) && code == AG_OK; i++) {
-        bool last = best && i >= n_shots;   /* the last parameters are reported besides the chosen ones */
-        if ((code = xp_check_stop(r->x, err)) != AG_OK)
-            break;
-        int64_t shot = shots[i % n_shots];
-        char name[64];
-        snprintf(name, sizeof name, "%lld-shot%s%s%s", (long long)shot, norm ? "-" : "", norm ? c->protocol : "", last ? "-last" : "");
-        code = score(r, best && !last ? &r->best : &r->state, shot, name, scores, err);
-    }
+    ag_code code = score(r, best && !last ? &r->best : &r->state, shot, name, scores, err);
     ag_free(scores);
+    r->tested += code == AG_OK;
     return ag_trail(err, code, __func__);
 }
 
-static ag_code store_parameters(const maml_run *r, ag_error *err)
+/* ---- steps ---- */
+
+static bool validation_due(const maml_run *r)
 {
-    const meta_state *s = xp_is(r->c->eval.select, "best") && r->has_best ? &r->best : &r->state;
+    int64_t every = r->c->eval.validate_every;
+    return every > 0 && r->done > r->validated && r->done % every == 0;
+}
+
+static ag_code step(void *run, bool *finished, ag_error *err)
+{
+    maml_run *r = run;
+    if (validation_due(r))
+        return validate(r, err);
+    if (r->done < r->c->outer.iterations)
+        return train_once(r, err);
+    if (r->tested < protocols(r))
+        return test_next(r, err);
+    *finished = true;
+    return AG_OK;
+}
+
+static ag_code store(void *run, ag_error *err)
+{
+    maml_run *r = run;
+    const meta_state *s = tests_best(r) ? &r->best : &r->state;
+    AG_TRY(err, xp_results_system(r->x->results, "learner_bytes", (double)meta_learner_bytes(r->learner), "byte", err));
     AG_TRY(err, xp_store_parameters(r->x, &r->model, "", s->values, err));
     return xp_results_parameter(r->x->results, "inner_lr", 1, &s->n_rate, s->values + s->n_value, err);
 }
 
-ag_code xp_run_maml(xp_context *x, ag_error *err)
-{
-    maml_run r = { .x = x, .c = x->c };
-    ag_code code = make(&r, err);
-    bool made = code == AG_OK;
-    if (code == AG_OK)
-        code = train(&r, err);
-    if (code == AG_OK)
-        code = test(&r, err);
-    if (code == AG_OK)
-        code = xp_results_system(x->results, "learner_bytes", (double)meta_learner_bytes(r.learner), "byte", err);
-    if (code == AG_OK)
-        code = store_parameters(&r, err);
-    else if (made && code == AG_ESTOP)   /* what was learned so far is kept */
-        store_parameters(&r, NULL);
-    release(&r);
-    return ag_trail(err, code, __func__);
-}
+const xp_run_kind xp_kind_maml = {
+    .open = open_run, .step = step, .state = state, .restore = restore, .store = store, .replay = replay, .close = close_run,
+};

@@ -39,7 +39,8 @@ typedef struct xp_run {
     xp_protocol *protocols;      /* in the order they were written */
 } xp_run;
 
-/* AG_ECONFIG: missing, a folder, not HDF5 or not ours; AG_EDATA: damaged. On failure *run holds nothing to release. */
+/* AG_ECONFIG: missing, a folder, not HDF5 or not ours; AG_EDATA: damaged, or without a seal (seal.h). On failure *run
+ * holds nothing to release. */
 ag_code xp_run_read(xp_run *run, const char *path, ag_error *err);
 void xp_run_release(xp_run *run);
 /* Statistics of one inner step, 0 .. n_step; accuracy may be NULL and is not touched in regression. */

@@ -1,108 +1,79 @@
-/* Opens an experiment, lets its kind of run do the work, and closes the result file whatever happened. */
+/* Opens an experiment, drives its kind of run step by step, and closes its files whatever happened (run_internal.h). */
+#include "experiments/replace_file.h"
 #include "experiments/run_internal.h"
+#include "experiments/run_summary.h"
 
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const struct {
     const char *algorithm;
-    ag_code (*run)(xp_context *x, ag_error *err);
+    const xp_run_kind *kind;
 } algorithms[] = {
-    { "maml", xp_run_maml },
-    { "fomaml", xp_run_maml },
-    { "joint", xp_run_maml },
-    { "lora-ml", xp_run_lora },
-    { "standard-retraining", xp_run_lora },
+    { "maml", &xp_kind_maml },
+    { "fomaml", &xp_kind_maml },
+    { "joint", &xp_kind_maml },
+    { "lora-ml", &xp_kind_lora },
+    { "standard-retraining", &xp_kind_lora },
 };
 
-double xp_now(void)
+/* ---- the context ---- */
+
+void xp_context_init(xp_context *x, const xp_config *c, const xp_run_options *o)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    *x = (xp_context){ .c = c, .o = o, .started = xp_now(), .train = { c->tasks.way, c->tasks.shot, c->tasks.query },
+                       .command_line = o->command_line };
+    for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms; i++)
+        if (xp_is(c->outer.algorithm, algorithms[i].algorithm))
+            x->kind = algorithms[i].kind;
 }
 
-bool xp_is(const char *option, const char *value)
+void xp_context_release(xp_context *x)
 {
-    return strcmp(option, value) == 0;
+    xp_results_abandon(x->results);
+    xp_journal_close(x->journal);
+    ag_free(x->checkpoint);
 }
 
-ag_code xp_check_stop(const xp_context *x, ag_error *err)
+xp_journal_head xp_run_head(const char *command_line, const char *config)
 {
-    AG_REQUIRE(!x->o->stop || !*x->o->stop, err, AG_ESTOP, "stopped on request");
-    return AG_OK;
+    return (xp_journal_head){ .version = METALORA_VERSION, .precision = AG_REAL_NAME, .instruction_set = ag_instruction_set(),
+                              .gemm = ag_gemm_kernels(), .libraries = xp_library_versions(),
+                              .command_line = command_line, .config = config };
 }
 
-/* ---- what the kinds of runs share ---- */
-
-ag_code xp_fetch(void *ctx, int64_t first, int64_t count, ag_real *support_x, void *support_y, ag_real *query_x, void *query_y,
-                 ag_error *err)
+ag_code xp_context_results(xp_context *x, const xp_journal_head *head, ag_error *err)
 {
-    const xp_episodes *e = ctx;
-    xp_example_shape shape = xp_source_example(e->source);
-    size_t x = 1, y = shape.labels ? sizeof(int32_t) : (size_t)shape.y_width * sizeof(ag_real);
-    for (int i = 0; i < shape.x_ndim; i++)
-        x *= (size_t)shape.x_shape[i];
-    size_t support = (size_t)(e->size.way * e->size.shot), query = (size_t)(e->size.way * e->size.query);
-    for (int64_t i = 0; i < count; i++) {
-        xp_episode_id id = e->id;
-        id.task += (uint64_t)(first + i);
-        AG_TRY(err, xp_source_episode(e->source, &id, &e->size, support_x + (size_t)i * support * x,
-                                      (char *)support_y + (size_t)i * support * y, query_x + (size_t)i * query * x,
-                                      (char *)query_y + (size_t)i * query * y, err));
+    xp_provenance p = {
+        .version = head->version, .instruction_set = head->instruction_set, .gemm = head->gemm, .libraries = head->libraries,
+        .command_line = head->command_line, .threads = x->o->threads > 0 ? x->o->threads : 1,
+        .loss_unit = xp_is(x->c->tasks.source, "omniglot") ? "nats" : "mean squared error",
+    };
+    /* Whether the file may be replaced is decided when the journal's lock is held. */
+    return xp_results_create(&x->results, x->o->out, true, x->c, &p, err);
+}
+
+/* ---- steps ---- */
+
+static void start_progress(xp_context *x)
+{
+    xp_progress_init(&x->progress, &(xp_progress_options){ .stream = x->o->progress, .label = x->c->name, .first = x->iteration,
+        .total = x->c->outer.iterations * x->c->repeats, .tasks = x->c->outer.meta_batch });
+}
+
+static ag_code all_steps(xp_context *x, void *run, ag_error *err)
+{
+    for (bool finished = false; !finished;) {
+        AG_TRY(err, xp_check_stop(x, err));
+        AG_TRY(err, x->kind->step(run, &finished, err));
+        AG_TRY(err, xp_state_advance(x, run, err));
     }
     return AG_OK;
 }
 
-ag_code xp_open_source(const xp_context *x, uint64_t seed, xp_source **s, ag_error *err)
-{
-    return xp_source_open(s, &x->c->tasks, &(xp_source_options){ x->o->data_dir, x->o->cache_dir, seed }, err);
-}
-
-ag_code xp_make_model(const xp_context *x, const xp_source *s, int64_t adapter_rank, bool symmetric, nn_model *m, ag_error *err)
-{
-    const xp_model *c = &x->c->model;
-    xp_example_shape shape = xp_source_example(s);
-    nn_options o = {
-        .kind = c->kind, .x_ndim = shape.x_ndim, .n_out = shape.labels ? x->c->tasks.way : shape.y_width,
-        .n_hidden = c->n_hidden, .activation = c->activation, .init = c->init, .init_std = c->init_std,
-        .head_init = c->head_init, .filters = c->filters, .max_pool = xp_is(c->pooling, "max"),
-        .batch_norm = xp_is(c->norm, "batch"), .norm_scale = c->norm_scale, .norm_epsilon = c->norm_epsilon,
-        .adapter_rank = adapter_rank, .adapter_symmetric = symmetric, .adapter_std = x->c->adapter.init_std,
-    };
-    memcpy(o.x_shape, shape.x_shape, sizeof o.x_shape);
-    memcpy(o.hidden, c->hidden, sizeof o.hidden);
-    return nn_model_init(m, &o, err);
-}
-
-ag_code xp_make_optimizer(const xp_context *x, int64_t n, meta_optimizer *opt, ag_error *err)
-{
-    const xp_outer *c = &x->c->outer;
-    meta_optimizer_options o = {
-        .kind = xp_is(c->optimizer, "sgd") ? META_SGD : META_ADAM, .beta1 = c->beta1 > 0 ? c->beta1 : -1, .beta2 = c->beta2,
-        .epsilon = c->epsilon, .momentum = c->momentum, .clip_value = c->clip_value, .clip_norm = c->clip_norm,
-    };
-    return meta_optimizer_init(opt, &o, n, err);
-}
-
-double xp_outer_rate(const xp_config *c, int64_t iteration)
-{
-    meta_schedule s = xp_is(c->outer.schedule, "linear") ? META_LINEAR : xp_is(c->outer.schedule, "cosine") ? META_COSINE : META_CONSTANT;
-    return meta_schedule_rate(s, c->outer.lr, c->outer.lr_final, iteration, c->outer.iterations);
-}
-
-ag_code xp_store_parameters(const xp_context *x, const nn_model *m, const char *prefix, const ag_real *values, ag_error *err)
-{
-    for (int p = 0; p < m->n_param; p++) {
-        char name[NN_NAME_MAX + 64];
-        snprintf(name, sizeof name, "%s%s", prefix, m->param[p].name);
-        AG_TRY(err, xp_results_parameter(x->results, name, m->param[p].ndim, m->param[p].shape, values + m->param[p].offset, err));
-    }
-    return AG_OK;
-}
-
-/* ---- opening and closing ---- */
+/* ---- the end ---- */
 
 static ag_code store_system(const xp_context *x, ag_error *err)
 {
@@ -112,50 +83,124 @@ static ag_code store_system(const xp_context *x, ag_error *err)
     return xp_results_system(x->results, "peak_bytes", 1024.0 * (double)usage.ru_maxrss, "byte", err);
 }
 
-static ag_code create_results(xp_context *x, ag_error *err)
+static ag_code close_results(xp_context *x, const char *status, ag_error *err)
 {
-    xp_provenance p = {
-        .version = METALORA_VERSION, .instruction_set = ag_instruction_set(), .gemm = ag_gemm_kernels(),
-        .libraries = xp_library_versions(), .command_line = x->o->command_line, .threads = x->o->threads > 0 ? x->o->threads : 1,
-        .loss_unit = xp_is(x->c->tasks.source, "omniglot") ? "nats" : "mean squared error",
-    };
-    return xp_results_create(&x->results, x->o->out, x->o->force, x->c, &p, err);
+    xp_results *r = x->results;
+    x->results = NULL;
+    return xp_results_close(r, status, err);
 }
 
-static void start_progress(xp_context *x)
+ag_code xp_context_tidy(xp_context *x, ag_error *err)
 {
-    xp_progress_init(&x->progress, &(xp_progress_options){ .stream = x->o->progress, .label = x->c->name,
-        .total = x->c->outer.iterations * x->c->repeats, .tasks = x->c->outer.meta_batch });
+    xp_journal *j = x->journal;
+    x->journal = NULL;
+    unlink(x->checkpoint);
+    xp_aside_sweep(x->o->out);
+    xp_aside_sweep(x->checkpoint);
+    return xp_journal_remove(j, err);
 }
 
-/* Keeps what was done of a run that did not end well. The run's own error stays; a failure to save is added to it. */
-static void save_unfinished(xp_context *x, const char *status, ag_error *err)
+static ag_code seal(xp_context *x, void *run, ag_error *err)
+{
+    AG_TRY(err, x->kind->store(run, err));
+    AG_TRY(err, store_system(x, err));
+    AG_TRY(err, close_results(x, "complete", err));
+    return xp_context_tidy(x, err);
+}
+
+/* Keeps what was done of a run that did not end well. Its own error stays; a failure to save is added to it. */
+static void save_unfinished(xp_context *x, void *run, ag_code why, ag_error *err)
 {
     ag_error saving = { 0 };
     size_t used = strlen(err->message);
-    store_system(x, NULL);
-    if (xp_results_close(x->results, status, &saving) != AG_OK)
+    ag_code code = xp_state_save(x, run, &saving);
+    if (x->results) {
+        x->kind->store(run, NULL);
+        store_system(x, NULL);
+        ag_code closed = close_results(x, why == AG_ENAN ? "failed" : "interrupted", &saving);
+        code = code != AG_OK ? code : closed;
+    }
+    if (code != AG_OK)
         snprintf(err->message + used, sizeof err->message - used, "; and what was done could not be saved: %.1000s", saving.message);
+}
+
+ag_code xp_context_drive(xp_context *x, void *run, ag_error *err)
+{
+    start_progress(x);
+    ag_code code = all_steps(x, run, err);
+    xp_progress_release(&x->progress);
+    if (code == AG_OK)
+        code = seal(x, run, err);
+    if (code != AG_OK && x->journal)
+        save_unfinished(x, run, code, err);
+    xp_journal_close(x->journal);
+    x->journal = NULL;
+    return code;
+}
+
+/* ---- the beginning ---- */
+
+static bool is_complete(const char *path)
+{
+    xp_run run;
+    if (xp_run_read(&run, path, NULL) != AG_OK)
+        return false;
+    bool complete = strcmp(run.status, "complete") == 0;
+    xp_run_release(&run);
+    return complete;
+}
+
+static ag_code refuse_existing(const xp_context *x, ag_error *err)
+{
+    struct stat status;
+    const char *out = x->o->out;
+    if (x->o->force)
+        return AG_OK;
+    AG_REQUIRE(xp_journal_empty(x->journal) || is_complete(out), err, AG_ECONFIG,
+               "%s is an unfinished run: go on with metalora resume %s, or begin again with --force", out, out);
+    AG_REQUIRE(lstat(out, &status) != 0, err, AG_ECONFIG,
+               "the result file '%s' exists; name another with --out, or replace it with --force", out);
+    return AG_OK;
+}
+
+/* From here on there is a run that can be resumed. */
+static ag_code begin(xp_context *x, const xp_journal_head *head, ag_error *err)
+{
+    unlink(x->checkpoint);   /* an older run's, replaced by force */
+    xp_aside_sweep(x->o->out);
+    xp_aside_sweep(x->checkpoint);
+    AG_TRY(err, xp_journal_start(x->journal, head, err));
+    xp_state_begin(x);
+    ag_code code = xp_results_publish(x->results, err);
+    if (code != AG_OK)
+        xp_journal_rewind(x->journal, &(xp_journal_mark){ 0 }, NULL);   /* empty: goes when it is closed */
+    return code;
+}
+
+static ag_code run_from_start(xp_context *x, ag_error *err)
+{
+    void *run = NULL;
+    const xp_journal_head head = xp_run_head(x->command_line, x->c->resolved);
+    AG_TRY(err, xp_state_init(x, err));
+    AG_TRY(err, xp_context_results(x, &head, err));
+    AG_TRY(err, xp_journal_open(&x->journal, x->o->out, true, err));
+    AG_TRY(err, refuse_existing(x, err));
+    ag_code code = x->kind->open(x, &run, err);
+    if (code == AG_OK)
+        code = begin(x, &head, err);
+    if (code == AG_OK)
+        code = xp_context_drive(x, run, err);
+    x->kind->close(run);
+    return code;
 }
 
 ag_code xp_experiment_run(const xp_config *c, const xp_run_options *o, ag_error *err)
 {
-    xp_context x = { .c = c, .o = o, .started = xp_now(), .train = { c->tasks.way, c->tasks.shot, c->tasks.query } };
-    ag_error local = { 0 }, *e = err ? err : &local;
-    ag_code code = AG_ECONFIG;
-    AG_TRY(err, create_results(&x, e));
-    start_progress(&x);
-    for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms; i++)
-        if (xp_is(c->outer.algorithm, algorithms[i].algorithm))
-            code = algorithms[i].run(&x, e);
-    xp_progress_release(&x.progress);
-    if (code == AG_OK)
-        code = store_system(&x, e);
-    if (code == AG_OK)
-        return xp_results_close(x.results, "complete", err);
-    if (code == AG_ESTOP || code == AG_ENAN)
-        save_unfinished(&x, code == AG_ESTOP ? "interrupted" : "failed", e);
-    else
-        xp_results_abandon(x.results);
+    xp_context x;
+    ag_error local = { 0 };
+    AG_REQUIRE(c && o && o->out, err, AG_EINVAL, "xp_experiment_run: configuration, options or out is NULL");
+    xp_context_init(&x, c, o);
+    ag_code code = run_from_start(&x, err ? err : &local);
+    xp_context_release(&x);
     return ag_trail(err, code, __func__);
 }

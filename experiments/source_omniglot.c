@@ -10,6 +10,7 @@
 #include "experiments/omniglot_import.h"
 #include "experiments/omniglot_split.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -88,21 +89,40 @@ static ag_code read_pack(omniglot *s, const char *path, ag_error *err)
     return AG_OK;
 }
 
-/* From the cache; what is missing or damaged there is made anew when the raw data is known. */
+static ag_code not_ready(const char *why, ag_error *err)
+{
+    return ag_fail(err, AG_ECONFIG,
+                   "Omniglot is not ready (%s). Run 'metalora data get omniglot' once, which downloads it; or, where you have "
+                   "images_background.zip and images_evaluation.zip already, 'metalora data import omniglot DIR', DIR being "
+                   "their folder; or give --data-dir DIR, or set METALORA_DATA", why);
+}
+
+/* From the archives, where they are known. What became of a spoilt cache is told. */
+static ag_code rebuild(const xp_source_options *opt, const char *path, const char *why, ag_error *err)
+{
+    char dir[XP_PATH_MAX], archive[XP_PATH_MAX], text[AG_MESSAGE_MAX];
+    const char *given = opt->data_dir ? opt->data_dir : getenv("METALORA_DATA");
+    bool spoilt = access(path, F_OK) == 0;
+    AG_TRY(err, xp_omniglot_data_dir(opt->data_dir, opt->cache_dir, dir, err));
+    if (!(given && *given) && xp_omniglot_find_archive(dir, 0, archive, NULL) != AG_OK)
+        return not_ready(why, err);
+    AG_TRY(err, xp_omniglot_import(dir, opt->cache_dir, NULL, 0, err));
+    snprintf(text, sizeof text, "note: the packed Omniglot was spoilt and is made anew from %.400s (%.1200s)", dir, why);
+    if (spoilt && opt->note)
+        opt->note(opt->note_ctx, text);
+    return AG_OK;
+}
+
 static ag_code load(omniglot *s, const xp_source_options *opt, ag_error *err)
 {
     char path[XP_PATH_MAX];
-    const char *dir = opt->data_dir ? opt->data_dir : getenv("METALORA_DATA");
-    AG_TRY(err, xp_omniglot_cache_path(opt->cache_dir, path, err));
     ag_error why = { 0 };
+    AG_TRY(err, xp_omniglot_cache_path(opt->cache_dir, path, err));
     ag_code code = read_pack(s, path, &why);
     if (code == AG_OK || code == AG_ENOMEM)
         return code == AG_OK ? AG_OK : ag_fail(err, code, "%s", why.message);
-    AG_REQUIRE(dir && *dir, err, AG_ECONFIG,
-               "Omniglot is not ready (%s). Run 'metalora data import omniglot DIR' once, DIR being the folder that holds "
-               "images_background.zip and images_evaluation.zip; or give --data-dir DIR, or set METALORA_DATA", why.message);
     xp_omniglot_pack_release(&s->pack);
-    AG_TRY(err, xp_omniglot_import(dir, opt->cache_dir, NULL, 0, err));
+    AG_TRY(err, rebuild(opt, path, why.message, err));
     AG_TRY(err, read_pack(s, path, err));
     return AG_OK;
 }

@@ -18,9 +18,11 @@
 typedef struct xp_source xp_source;
 
 typedef struct xp_source_options {
-    const char *data_dir;        /* raw data (zip files); NULL: METALORA_DATA, else only the cache is looked at */
+    const char *data_dir;        /* raw data (zip files); NULL: METALORA_DATA, else the cache's folder */
     const char *cache_dir;       /* packed data; NULL: $XDG_CACHE_HOME/metalora, else ~/.cache/metalora */
     uint64_t seed;               /* of the world shared by all tasks */
+    void (*note)(void *ctx, const char *text);   /* gets what the user should know though nothing failed; may be NULL */
+    void *note_ctx;
 } xp_source_options;
 
 typedef struct xp_episode_id {

@@ -37,14 +37,14 @@ cp -L /etc/resolv.conf "$dir/etc/resolv.conf"
 mount -t proc proc "$dir/proc"
 
 [[ -z $(git -C "$root" status --porcelain) ]] || say "only what is committed is cloned: this checkout has changes beside it"
-rm -rf "$dir/root/metalora"
-git clone --quiet --no-hardlinks "$root" "$dir/root/metalora"
+rm -rf "$dir/srv/metalora"
+git clone --quiet --no-hardlinks "$root" "$dir/srv/metalora"
 
 within() {
     say "in the bare Debian: $*"
     chroot "$dir" env -i HOME=/root TERM="${TERM:-dumb}" LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin \
         ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
-        sh -c 'cd /root/metalora && exec "$@"' sh "$@"
+        sh -c 'cd /srv/metalora && exec "$@"' sh "$@"
 }
 within ./dev run configs/quickstart.yaml
 within ./dev test

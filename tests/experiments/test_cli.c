@@ -125,13 +125,17 @@ static const struct {
 } pages[] = {
     { "metalora", { "--help" } },
     { "run", { "run", "--help" } },
+    { "resume", { "resume", "--help" } },
     { "check", { "check", "--help" } },
     { "show", { "show", "--help" } },
     { "data", { "data", "--help" } },
     { "data-list", { "data", "list", "--help" } },
+    { "data-get", { "data", "get", "--help" } },
     { "data-import", { "data", "import", "--help" } },
     { "data-verify", { "data", "verify", "--help" } },
     { "help", { "help", "--help" } },
+    { "schema", { "schema", "--help" } },
+    { "completion", { "completion", "--help" } },
 };
 enum { N_PAGE = sizeof pages / sizeof *pages };
 
@@ -295,14 +299,16 @@ START_TEST(mistaken_words_get_the_nearest_valid_one)
 {
     expect_mistake(WORDS("rnu", "a.yaml"), "there is no command 'rnu'; did you mean 'run'?");
     expect_mistake(WORDS("shwo"), "there is no command 'shwo'; did you mean 'show'?");
-    expect_mistake(WORDS("xyzzy"), "there is no command 'xyzzy'; expected one of run, check, show, data, help");
-    expect_mistake(WORDS(""), "there is no command ''; expected one of run, check, show, data, help");
+    expect_mistake(WORDS("xyzzy"), "there is no command 'xyzzy'; expected one of run, resume, check, show, data, help, "
+                                  "schema, completion");
+    expect_mistake(WORDS(""), "there is no command ''; expected one of run, resume, check, show, data, help, "
+                                  "schema, completion");
     expect_mistake(WORDS("version"), "there is no command 'version'; did you mean '--version'?");
     expect_mistake(WORDS("a.yaml"), "there is no command 'a.yaml'; did you mean 'metalora run a.yaml'?");
-    expect_mistake(WORDS("data"), "data: a command of it is missing; expected metalora data followed by one of list, import, "
-                                  "verify");
+    expect_mistake(WORDS("data"), "data: a command of it is missing; expected metalora data followed by one of list, get, "
+                                  "import, verify");
     expect_mistake(WORDS("data", "improt"), "there is no command 'data improt'; did you mean 'data import'?");
-    expect_mistake(WORDS("data", "xyzzy"), "there is no command 'data xyzzy'; expected one of list, import, verify");
+    expect_mistake(WORDS("data", "xyzzy"), "there is no command 'data xyzzy'; expected one of list, get, import, verify");
     expect_mistake(WORDS("help", "shwo"), "there is no command 'shwo'; did you mean 'show'?");
     expect_mistake(WORDS("run", "a.yaml", "--thread", "2"), "run: there is no option '--thread'; did you mean '--threads'?");
     expect_mistake(WORDS("run", "a.yaml", "-threads=2"), "run: there is no option '-threads'; did you mean '--threads'?");
@@ -344,8 +350,8 @@ END_TEST
 
 START_TEST(control_characters_of_arguments_do_not_reach_the_terminal)
 {
-    expect_mistake(WORDS("\033[31mred\xc2\x9b\x7f"), "there is no command '?[31mred?\?'; expected one of run, check, show, data, "
-                                                     "help");
+    expect_mistake(WORDS("\033[31mred\xc2\x9b\x7f"), "there is no command '?[31mred?\?'; expected one of run, resume, check, show, data, "
+                                                     "help, schema, completion");
 }
 END_TEST
 
@@ -374,8 +380,8 @@ START_TEST(input_files_that_cannot_be_read_are_for_the_user_to_mend)
     expect_mistake(WORDS("check", "."), ".: is a folder; expected an experiment's YAML file");
     expect_mistake(WORDS("show", "no.h5"), "cannot open the result file 'no.h5': No such file or directory");
     expect_mistake(WORDS("show", "."), "'.' is not a file; expected a run's result file");
-    expect_mistake(WORDS("show", "empty"), "'empty' cannot be read as an HDF5 file");
-    expect_mistake(WORDS("show", "tiny.yaml"), "'tiny.yaml' cannot be read as an HDF5 file");
+    expect_mistake(WORDS("show", "empty"), "'empty' cannot be read as an HDF5 file: it does not begin like one");
+    expect_mistake(WORDS("show", "tiny.yaml"), "'tiny.yaml' cannot be read as an HDF5 file: it does not begin like one");
     if (geteuid() != 0)   /* nothing is locked for root */
         expect_mistake(WORDS("check", "locked.yaml"), "locked.yaml: Permission denied; expected an experiment's YAML file");
     leave((const char *const[]){ "empty", "locked.yaml", NULL });
@@ -581,15 +587,12 @@ END_TEST
 
 /* ---- signals ---- */
 
-/* Waits until the run has begun to write: its file aside is there. */
-static void wait_for_run(pid_t pid)
+/* Waits until the run has begun: its file is there. */
+static void wait_for_run(void)
 {
     for (int tries = 0; tries < 6000; tries++) {
-        char aside[64];
-        snprintf(aside, sizeof aside, ".tiny.h5.tmp-%ld", (long)pid);
-        struct stat st;
         nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
-        if (stat(aside, &st) == 0 && st.st_size > 0)
+        if (access("tiny.h5", F_OK) == 0)
             return;
     }
     ck_abort_msg("the run did not begin");
@@ -616,7 +619,7 @@ static void expect_stop(int signal, int code, const char *message)
     xp_run run;
     enter();
     pid_t pid = start_long_run("messages");
-    wait_for_run(pid);
+    wait_for_run();
     nanosleep(&(struct timespec){ .tv_nsec = 200000000 }, NULL);
     ck_assert_int_eq(kill(pid, signal), 0);
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
@@ -628,18 +631,18 @@ static void expect_stop(int signal, int code, const char *message)
     ck_assert_str_eq(run.status, "interrupted");
     ck_assert_int_gt(run.train.n, 0);
     xp_run_release(&run);
-    leave((const char *const[]){ "tiny.h5", "out", "messages", NULL });
+    leave((const char *const[]){ "tiny.h5", "tiny.h5.journal", "tiny.h5.ckpt", "out", "messages", NULL });
 }
 
 START_TEST(an_interrupted_run_saves_and_exits_130)
 {
-    expect_stop(SIGINT, 130, "metalora: stopped by SIGINT (Ctrl-C); what was done is in tiny.h5\n");
+    expect_stop(SIGINT, 130, "metalora: stopped by SIGINT (Ctrl-C); what was done is in tiny.h5; to go on: metalora resume tiny.h5\n");
 }
 END_TEST
 
 START_TEST(a_terminated_run_saves_and_exits_143)
 {
-    expect_stop(SIGTERM, 143, "metalora: stopped by SIGTERM; what was done is in tiny.h5\n");
+    expect_stop(SIGTERM, 143, "metalora: stopped by SIGTERM; what was done is in tiny.h5; to go on: metalora resume tiny.h5\n");
 }
 END_TEST
 
@@ -684,13 +687,35 @@ END_TEST
 
 START_TEST(sources_without_published_data_are_told_apart_from_unknown_ones)
 {
-    expect_mistake(WORDS("data", "verify", "sinusoid"), "sinusoid makes its tasks itself: there is nothing to import or verify");
+    expect_mistake(WORDS("data", "verify", "sinusoid"), "sinusoid makes its tasks itself: there is nothing to get, import or verify");
     expect_mistake(WORDS("data", "verify", "mnist"), "there is no source 'mnist' with published data; expected omniglot");
     expect_mistake(WORDS("data", "verify", "omniglot", "--cache-dir", "no"),
-                   "omniglot is not imported: there is no no/omniglot-28x28.bin; see 'metalora data import --help'");
+                   "omniglot is not imported: there is no no/omniglot-28x28.bin; see 'metalora data get --help' and 'metalora "
+                   "data import --help'");
+    expect_mistake(WORDS("data", "verify", "omniglot", "--data-dir", "no", "--cache-dir", "no"),
+                   "no: there is no images_background.zip, nor in no/omniglot; expected the folder that holds Omniglot's "
+                   "images_background.zip and images_evaluation.zip");
+    expect_mistake(WORDS("data", "get", "mnist"), "there is no source 'mnist' with published data; expected omniglot");
     expect_mistake(WORDS("data", "import", "omniglot", "no", "-q"),
                    "no: there is no images_background.zip, nor in no/omniglot; expected the folder that holds Omniglot's "
                    "images_background.zip and images_evaluation.zip");
+}
+END_TEST
+
+START_TEST(getting_data_without_network_names_what_is_needed)
+{
+    enter();
+    setenv("METALORA_OMNIGLOT_URL", "https://127.0.0.1:9/mirror", 1);
+    expect_mistake(WORDS("data", "get", "omniglot", "--offline", "--cache-dir", "no", "--data-dir", "here"),
+                   "omniglot: --offline was given, and this is not here: https://127.0.0.1:9/mirror/images_background.zip and "
+                   "https://127.0.0.1:9/mirror/images_evaluation.zip (both archives together have 16 MB). Fetch it where there "
+                   "is a network, put it into here, and give the same command again");
+    outcome o = call(WORDS("data", "get", "omniglot", "-q", "--cache-dir", "no", "--data-dir", "here"));
+    ck_assert_int_eq(o.code, XP_EXIT_FAILED);
+    ck_assert_msg(strstr(o.messages, "127.0.0.1:9/mirror/images_background.zip: ") != NULL, "%s", o.messages);
+    forget(&o);
+    unsetenv("METALORA_OMNIGLOT_URL");
+    leave((const char *const[]){ "here", NULL });
 }
 END_TEST
 
@@ -699,23 +724,39 @@ START_TEST(the_list_of_sources_says_what_is_ready)
     enter();
     outcome o = call(WORDS("data", "list", "--cache-dir", "."));
     ck_assert_ptr_nonnull(strstr(o.out, "\n  lora-linear "));
-    ck_assert_ptr_nonnull(strstr(o.out, "not imported yet\n"));
+    ck_assert_ptr_nonnull(strstr(o.out, "ready: makes its tasks itself\n"));
+    ck_assert_ptr_nonnull(strstr(o.out, "not there\n                to download 16 MB:         metalora data get omniglot\n"));
     forget(&o);
+    write_file("omniglot-28x28.bin", "half", 4);
+    o = call(WORDS("data", "list", "--cache-dir", "."));
+    ck_assert_ptr_nonnull(strstr(o.out, "spoilt: ./omniglot-28x28.bin: cut short"));
+    forget(&o);
+    leave((const char *const[]){ "omniglot-28x28.bin", NULL });
+}
+END_TEST
+
+START_TEST(the_real_data_are_imported_listed_and_verified)
+{
     const char *data = getenv("METALORA_DATA");
-    if (data) {
-        o = call(WORDS("data", "import", "omniglot", data, "--cache-dir", "cache"));
-        ck_assert_msg(o.code == XP_EXIT_DONE, "%s", o.messages);
-        ck_assert_ptr_nonnull(strstr(o.out, "1623 characters x 20 drawings"));
-        forget(&o);
-        o = call(WORDS("data", "list", "--cache-dir", "cache"));
-        ck_assert_ptr_nonnull(strstr(o.out, "ready: cache/omniglot-28x28.bin\n"));
-        forget(&o);
-        o = call(WORDS("data", "verify", "omniglot", "--cache-dir", "cache"));
-        ck_assert_msg(o.code == XP_EXIT_DONE, "%s", o.messages);
-        ck_assert_ptr_nonnull(strstr(o.out, "1623 characters x 20 drawings are intact"));
-        forget(&o);
-    }
-    leave(data ? (const char *const[]){ "cache/omniglot-28x28.bin", "cache", NULL } : NULL);
+    if (!data)
+        return;
+    enter();
+    outcome o = call(WORDS("data", "import", "omniglot", data, "--cache-dir", "cache"));
+    ck_assert_msg(o.code == XP_EXIT_DONE, "%s", o.messages);
+    ck_assert_ptr_nonnull(strstr(o.out, "1623 characters x 20 drawings"));
+    forget(&o);
+    o = call(WORDS("data", "list", "--cache-dir", "cache"));
+    ck_assert_ptr_nonnull(strstr(o.out, "ready: cache/omniglot-28x28.bin, 25.4 MB, of the data with digest 9b5b485f805e...\n"));
+    forget(&o);
+    o = call(WORDS("data", "verify", "omniglot", "--cache-dir", "cache", "--data-dir", data));
+    ck_assert_msg(o.code == XP_EXIT_DONE, "%s", o.messages);
+    ck_assert_ptr_nonnull(strstr(o.out, "1623 characters x 20 drawings verified (digest "));
+    ck_assert_ptr_nonnull(strstr(o.out, "1623 characters x 20 drawings are intact"));
+    forget(&o);
+    o = call(WORDS("data", "get", "omniglot", "--offline", "--cache-dir", "cache"));
+    ck_assert_str_eq(o.out, "omniglot: nothing to get: it is packed in cache/omniglot-28x28.bin\n");
+    forget(&o);
+    leave((const char *const[]){ "cache/omniglot-28x28.bin", "cache", NULL });
 }
 END_TEST
 
@@ -766,6 +807,12 @@ START_TEST(any_allocation_may_fail)
     starve(WORDS("show", "tiny.h5", "--json"));
     starve(WORDS("data", "list"));
     starve(WORDS("reference"));
+    starve(WORDS("schema"));
+    starve(WORDS("manual"));
+    starve(WORDS("manual", "data", "import"));
+    starve(WORDS("completion", "bash"));
+    starve(WORDS("completion", "zsh"));
+    starve(WORDS("completion", "fish"));
     leave((const char *const[]){ "tiny.h5", NULL });
 }
 END_TEST
@@ -785,5 +832,5 @@ TEST_MAIN(every_page_of_help_is_as_kept, no_line_of_help_is_wider_than_a_termina
           the_file_keeps_a_command_line_that_can_be_typed_again, a_result_that_cannot_be_printed_is_a_failure,
           an_interrupted_run_saves_and_exits_130, a_terminated_run_saves_and_exits_143,
           a_second_signal_ends_the_process_at_once, a_signal_ignored_from_the_start_stays_ignored,
-          sources_without_published_data_are_told_apart_from_unknown_ones, the_list_of_sources_says_what_is_ready,
+          sources_without_published_data_are_told_apart_from_unknown_ones, getting_data_without_network_names_what_is_needed, the_list_of_sources_says_what_is_ready, the_real_data_are_imported_listed_and_verified,
           any_allocation_may_fail)

@@ -372,9 +372,9 @@ START_TEST(missing_or_damaged_data_say_what_to_run)
     fputc(0x77, f);
     fclose(f);
     expect_refused(&plain, &opt, "the pixels are damaged");
-    expect_refused(&plain, &opt, "Run 'metalora data import omniglot DIR'");
+    expect_refused(&plain, &opt, "'metalora data import omniglot DIR'");
     unlink(path);
-    expect_refused(&plain, &opt, "omniglot-28x28.bin: No such file or directory). Run 'metalora data import omniglot DIR'");
+    expect_refused(&plain, &opt, "omniglot-28x28.bin: No such file or directory). Run 'metalora data get omniglot'");
     opt.data_dir = dir;   /* known, but nothing in it */
     expect_refused(&plain, &opt, "there is no images_background.zip");
     xp_tasks wrong = plain;

@@ -1,0 +1,117 @@
+/* What the kinds of runs are made of: episodes, models, optimisers (run_internal.h). */
+#include "experiments/run_internal.h"
+
+#include <string.h>
+#include <time.h>
+
+double xp_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+bool xp_is(const char *option, const char *value)
+{
+    return strcmp(option, value) == 0;
+}
+
+ag_code xp_check_stop(const xp_context *x, ag_error *err)
+{
+    AG_REQUIRE(!x->o->stop || !*x->o->stop, err, AG_ESTOP, "stopped on request");
+    return AG_OK;
+}
+
+ag_code xp_fetch(void *ctx, int64_t first, int64_t count, ag_real *support_x, void *support_y, ag_real *query_x, void *query_y,
+                 ag_error *err)
+{
+    const xp_episodes *e = ctx;
+    AG_TRY(err, xp_check_stop(e->x, err));
+    xp_example_shape shape = xp_source_example(e->source);
+    size_t x = 1, y = shape.labels ? sizeof(int32_t) : (size_t)shape.y_width * sizeof(ag_real);
+    for (int i = 0; i < shape.x_ndim; i++)
+        x *= (size_t)shape.x_shape[i];
+    size_t support = (size_t)(e->size.way * e->size.shot), query = (size_t)(e->size.way * e->size.query);
+    for (int64_t i = 0; i < count; i++) {
+        xp_episode_id id = e->id;
+        id.task += (uint64_t)(first + i);
+        AG_TRY(err, xp_source_episode(e->source, &id, &e->size, support_x + (size_t)i * support * x,
+                                      (char *)support_y + (size_t)i * support * y, query_x + (size_t)i * query * x,
+                                      (char *)query_y + (size_t)i * query * y, err));
+    }
+    return AG_OK;
+}
+
+static void show_note(void *ctx, const char *text)
+{
+    xp_progress_line(ctx, text);
+}
+
+ag_code xp_open_source(const xp_context *x, uint64_t seed, xp_source **s, ag_error *err)
+{
+    xp_source_options o = { .data_dir = x->o->data_dir, .cache_dir = x->o->cache_dir, .seed = seed, .note = show_note,
+                            .note_ctx = (void *)&x->progress };
+    return xp_source_open(s, &x->c->tasks, &o, err);
+}
+
+ag_code xp_make_model(const xp_context *x, const xp_source *s, int64_t adapter_rank, bool symmetric, nn_model *m, ag_error *err)
+{
+    const xp_model *c = &x->c->model;
+    xp_example_shape shape = xp_source_example(s);
+    nn_options o = {
+        .kind = c->kind, .x_ndim = shape.x_ndim, .n_out = shape.labels ? x->c->tasks.way : shape.y_width,
+        .n_hidden = c->n_hidden, .activation = c->activation, .init = c->init, .init_std = c->init_std,
+        .head_init = c->head_init, .filters = c->filters, .max_pool = xp_is(c->pooling, "max"),
+        .batch_norm = xp_is(c->norm, "batch"), .norm_scale = c->norm_scale, .norm_epsilon = c->norm_epsilon,
+        .adapter_rank = adapter_rank, .adapter_symmetric = symmetric, .adapter_std = x->c->adapter.init_std,
+    };
+    memcpy(o.x_shape, shape.x_shape, sizeof o.x_shape);
+    memcpy(o.hidden, c->hidden, sizeof o.hidden);
+    return nn_model_init(m, &o, err);
+}
+
+ag_code xp_make_optimizer(const xp_context *x, int64_t n, meta_optimizer *opt, ag_error *err)
+{
+    const xp_outer *c = &x->c->outer;
+    meta_optimizer_options o = {
+        .kind = xp_is(c->optimizer, "sgd") ? META_SGD : META_ADAM, .beta1 = c->beta1 > 0 ? c->beta1 : -1, .beta2 = c->beta2,
+        .epsilon = c->epsilon, .momentum = c->momentum, .clip_value = c->clip_value, .clip_norm = c->clip_norm,
+    };
+    return meta_optimizer_init(opt, &o, n, err);
+}
+
+double xp_outer_rate(const xp_config *c, int64_t iteration)
+{
+    meta_schedule s = xp_is(c->outer.schedule, "linear") ? META_LINEAR : xp_is(c->outer.schedule, "cosine") ? META_COSINE : META_CONSTANT;
+    return meta_schedule_rate(s, c->outer.lr, c->outer.lr_final, iteration, c->outer.iterations);
+}
+
+ag_code xp_store_parameters(const xp_context *x, const nn_model *m, const char *prefix, const ag_real *values, ag_error *err)
+{
+    for (int p = 0; p < m->n_param; p++) {
+        char name[NN_NAME_MAX + 64];
+        snprintf(name, sizeof name, "%s%s", prefix, m->param[p].name);
+        AG_TRY(err, xp_results_parameter(x->results, name, m->param[p].ndim, m->param[p].shape, values + m->param[p].offset, err));
+    }
+    return AG_OK;
+}
+
+/* "COMMAND --replay 7:3"; in front where "--" ends the options. */
+static void replay_command(const xp_context *x, int64_t iteration, int64_t task, char *text, size_t size)
+{
+    const char *line = x->command_line ? x->command_line : "metalora run FILE.yaml", *ends = strstr(line, " -- ");
+    size_t program = ends ? strcspn(line, " ") : strlen(line);
+    snprintf(text, size, "%.*s --replay %lld:%lld%s", (int)program, line, (long long)iteration, (long long)task, line + program);
+}
+
+ag_code xp_fail_nan(const xp_context *x, int64_t iteration, int64_t task, ag_error *err)
+{
+    char why[400], command[1000];
+    if (!err)
+        return AG_ENAN;
+    snprintf(why, sizeof why, "%.390s", err->message);
+    replay_command(x, iteration, task, command, sizeof command);
+    ag_error_clear(err);
+    return ag_fail(err, AG_ENAN, "iteration %lld, %s; a smaller inner.lr or outer.lr may help; to see that episode alone: %s",
+                   (long long)iteration, why, command);
+}
