@@ -74,6 +74,7 @@ check_bash() {
 # A bash at a terminal of its own, typed at; metalora prints the words it was given.
 check_bash_terminal() {
     command -v script >/dev/null || { echo 'left out: bash at a terminal, script is not installed'; return; }
+    script -qec true /dev/null >/dev/null 2>&1 || { echo 'left out: bash at a terminal, there are no pseudo-terminals here'; return; }
     local shown
     # shellcheck disable=SC2016   # the inner bash expands
     shown=$({

@@ -43,7 +43,8 @@ done
 
 # ---- the library ----
 
-step 'cmake with find_package' cmake -S "$source/tests/install" -B cmake -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Release
+step 'cmake with find_package' cmake -G "$(sed -n 's/^CMAKE_GENERATOR:INTERNAL=//p' "$build/CMakeCache.txt")" \
+    -S "$source/tests/install" -B cmake -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Release
 step 'building with find_package' cmake --build cmake
 step 'the float32 program' cmake/consumer
 step 'the float64 program' cmake/consumer64
