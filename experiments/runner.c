@@ -3,6 +3,7 @@
 #include "experiments/run_internal.h"
 #include "experiments/run_summary.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -94,10 +95,13 @@ ag_code xp_context_tidy(xp_context *x, ag_error *err)
 {
     xp_journal *j = x->journal;
     x->journal = NULL;
-    unlink(x->checkpoint);
     xp_aside_sweep(x->o->out);
     xp_aside_sweep(x->checkpoint);
-    return xp_journal_remove(j, err);
+    if (unlink(x->checkpoint) == 0 || errno == ENOENT)
+        return xp_journal_remove(j, err);
+    ag_fail(err, AG_EIO, "%s is complete, but its checkpoint '%s' cannot be removed: %s", x->o->out, x->checkpoint, strerror(errno));
+    xp_journal_close(j);   /* it stays: resume tidies up */
+    return AG_EIO;
 }
 
 static ag_code seal(xp_context *x, void *run, ag_error *err)

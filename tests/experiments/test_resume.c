@@ -348,7 +348,7 @@ START_TEST(clocks_that_jump_change_nothing)
 }
 END_TEST
 
-START_TEST(a_resumed_run_tells_how_often_and_goes_on_with_other_threads)
+START_TEST(a_run_stopped_twice_goes_on_with_other_threads)
 {
     files f;
     char digest[65], found[65];
@@ -461,5 +461,5 @@ END_TEST
 TEST_MAIN(a_maml_run_that_dies_at_any_system_call_ends_with_the_same_bits, a_lora_run_that_dies_at_any_system_call_ends_with_the_same_bits,
           runs_killed_at_random_moments_again_and_again_end_with_the_same_bits, a_run_that_is_stopped_anywhere_is_interrupted_and_goes_on,
           a_run_that_cannot_write_fails_with_its_reason_and_goes_on_when_it_can, clocks_that_jump_change_nothing,
-          a_resumed_run_tells_how_often_and_goes_on_with_other_threads, signals_stop_training_validation_and_test_and_exit_130_or_143,
+          a_run_stopped_twice_goes_on_with_other_threads, signals_stop_training_validation_and_test_and_exit_130_or_143,
           the_command_resumes_and_refuses_a_finished_run)
