@@ -6,7 +6,7 @@
 enum { N_SIGNAL = 3 };
 static const int signals[N_SIGNAL] = { SIGINT, SIGTERM, SIGPIPE };
 static struct sigaction before[N_SIGNAL];
-static volatile sig_atomic_t stop;
+static atomic_int stop;               /* workers read it too */
 
 static void restore_default(int signal)
 {
@@ -24,7 +24,7 @@ static void raise_flag(int signal)
     restore_default(SIGTERM);
 }
 
-const volatile sig_atomic_t *xp_cli_stop_begin(void)
+const atomic_int *xp_cli_stop_begin(void)
 {
     stop = 0;
     for (int i = 0; i < N_SIGNAL; i++) {

@@ -5,9 +5,10 @@
 #define XP_CLI_STOP_H
 
 #include <signal.h>
+#include <stdatomic.h>
 
 /* From now on; the flag is 0 until a signal came. */
-const volatile sig_atomic_t *xp_cli_stop_begin(void);
+const atomic_int *xp_cli_stop_begin(void);
 /* The process's own handlers again. */
 void xp_cli_stop_end(void);
 /* The signal that raised the flag since the last begin, or 0. */

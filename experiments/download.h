@@ -16,7 +16,7 @@
 
 #include "autograd/status.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 typedef struct xp_download_options {
@@ -24,7 +24,7 @@ typedef struct xp_download_options {
     int attempts;                         /* failures in a row, none of which brought a byte, before giving up; 0: 4 */
     int pause_ms;                         /* before the second attempt, doubled for each further one; 0: 1000 */
     int stall_seconds;                    /* without answer or bytes: an attempt has failed; 0: 30 */
-    const volatile sig_atomic_t *stop;    /* not 0: stop within about a second, keep the part; may be NULL */
+    const atomic_int *stop;    /* not 0: stop within about a second, keep the part; may be NULL */
     void (*progress)(void *ctx, int64_t done, int64_t total);   /* [bytes]; total 0: unknown; may be NULL */
     void *ctx;
 } xp_download_options;

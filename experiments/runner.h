@@ -11,7 +11,7 @@
 
 #include "experiments/config.h"
 
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 typedef struct xp_run_options {
@@ -23,7 +23,7 @@ typedef struct xp_run_options {
     double checkpoint_seconds;           /* between checkpoints where the configuration does not say; 0: 1 at
                                             first, then up to 10. No influence on the result */
     FILE *progress;                      /* NULL: none is shown */
-    const volatile sig_atomic_t *stop;   /* not 0: soon make a checkpoint and return AG_ESTOP; may be NULL */
+    const atomic_int *stop;   /* not 0: soon make a checkpoint and return AG_ESTOP; may be NULL */
 } xp_run_options;
 
 /* Fails with AG_ECONFIG and AG_EDATA (the user can mend it; AG_ECONFIG also when another process is at work on the file),

@@ -653,7 +653,7 @@ START_TEST(a_second_signal_ends_the_process_at_once)
     ck_assert_int_ge(pid, 0);
     if (pid == 0) {
         signal(SIGINT, SIG_DFL);
-        const volatile sig_atomic_t *stop = xp_cli_stop_begin();
+        const atomic_int *stop = xp_cli_stop_begin();
         if (*stop != 0)
             _exit(1);
         raise(SIGINT);
@@ -674,7 +674,7 @@ START_TEST(a_signal_ignored_from_the_start_stays_ignored)
     ck_assert_int_ge(pid, 0);
     if (pid == 0) {
         signal(SIGINT, SIG_IGN);
-        const volatile sig_atomic_t *stop = xp_cli_stop_begin();
+        const atomic_int *stop = xp_cli_stop_begin();
         raise(SIGINT);
         _exit(*stop != 0);
     }

@@ -7,6 +7,7 @@
 #include "experiments/download.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -402,7 +403,7 @@ END_TEST
 START_TEST(a_server_that_falls_silent_is_left_and_a_stop_is_obeyed)
 {
     enter();
-    static volatile sig_atomic_t stop;
+    static atomic_int stop;
     xp_download_options o = quick;
     http_page page = whole;
     o.stall_seconds = 1;

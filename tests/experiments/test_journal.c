@@ -434,7 +434,7 @@ START_TEST(a_run_that_died_between_its_seal_and_its_end_is_tidied_up)
     must_run(SINE, NULL, &at, (xp_run_options){ 0 }, digest);
     char *finished = read_bytes(at.out, &n);
     forget(&at);
-    const volatile sig_atomic_t stop = 1;
+    const atomic_int stop = 1;
     ck_assert_int_eq(run(SINE, NULL, &at, (xp_run_options){ .stop = &stop }, &err), AG_ESTOP);
     write_bytes(at.out, finished, n);
     run_refused(NULL, false, AG_ECONFIG, "exists; name another");

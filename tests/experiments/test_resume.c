@@ -25,7 +25,7 @@ static const char OFTEN[] = "eval.checkpoint_every=3";
 
 static enum { KILL_BEFORE, KILL_HALFWAY, RAISE_STOP, FAIL } what;
 static long calls_left = -1;             /* -1: nothing happens */
-static volatile sig_atomic_t stop;
+static atomic_int stop;
 
 ssize_t __real_write(int fd, const void *data, size_t n);
 

@@ -23,7 +23,7 @@ START_TEST(a_stopped_run_leaves_a_file_with_status_interrupted)
 {
     files f;
     ag_error err = { 0 };
-    const volatile sig_atomic_t stop = 1;
+    const atomic_int stop = 1;
     name_files(&f, "stopped");
     ck_assert_int_eq(run(SINE, NULL, &f, (xp_run_options){ .stop = &stop }, &err), AG_ESTOP);
     expect_status(&f, "interrupted", 0);
