@@ -190,9 +190,10 @@ ag_code xp_h5_create_dataset(hid_t group, const char *name, hid_t type, int rank
                               hid_t *dataset, ag_error *err)
 {
     const hsize_t unlimited = H5S_UNLIMITED;
+    enum { DEFLATE = 4 };
     hid_t list = xp_h5_track_order(H5P_DATASET_CREATE);
     hid_t space = rank ? H5Screate_simple(rank, shape, chunk ? &unlimited : NULL) : H5Screate(H5S_SCALAR);
-    bool bad = list < 0 || space < 0 || (chunk && H5Pset_chunk(list, 1, &chunk) < 0);
+    bool bad = list < 0 || space < 0 || (chunk && (H5Pset_chunk(list, 1, &chunk) < 0 || H5Pset_shuffle(list) < 0 || H5Pset_deflate(list, DEFLATE) < 0));
     *dataset = bad ? H5I_INVALID_HID : H5Dcreate2(group, name, type, space, H5P_DEFAULT, list, H5P_DEFAULT);
     ag_code code = *dataset < 0 ? xp_h5_fail(err, AG_EIO, "cannot create the data set '%s'", name) : AG_OK;
     xp_h5_close(space);
