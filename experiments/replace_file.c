@@ -175,6 +175,7 @@ ag_code xp_aside_rename(const char *what, const char *aside, const char *path, a
     AG_REQUIRE(rename(aside, path) == 0, err, AG_EIO, "%s '%s': cannot rename '%s' to it: %s; the data are in that file",
                what, path, aside, strerror(errno));
     error = sync_folder(path);
-    AG_REQUIRE(error == 0, err, AG_EIO, "%s '%s': cannot flush its folder to the disk: %s", what, path, strerror(error));
+    AG_REQUIRE(error == 0, err, error == ENOMEM ? AG_ENOMEM : AG_EIO, "%s '%s': cannot flush its folder to the disk: %s", what,
+               path, strerror(error));
     return AG_OK;
 }

@@ -168,8 +168,70 @@ START_TEST(every_kind_of_run_can_be_made)
 }
 END_TEST
 
+/* ---- memory that runs out ---- */
+
+typedef struct starving {
+    int64_t taken, fails_at, live;   /* the allocation that fails, from 1; 0: none */
+} starving;
+
+static void *starving_alloc(size_t bytes, void *ctx)
+{
+    starving *s = ctx;
+    if (++s->taken == s->fails_at)
+        return NULL;
+    s->live++;
+    return aligned_alloc(64, (bytes + 63) / 64 * 64);
+}
+
+static void starving_release(void *p, void *ctx)
+{
+    starving *s = ctx;
+    s->live--;
+    free(p);
+}
+
+/* Runs with the n-th allocation failing; 0: none does. Returns how many were asked for. */
+static int64_t starve(const char *yaml, const char *set, int64_t n, ag_code *code)
+{
+    files f;
+    ag_error err = { 0 };
+    starving s = { .fails_at = n };
+    name_files(&f, "starved");
+    ag_set_allocator(&(ag_allocator){ starving_alloc, starving_release, &s });
+    *code = run(yaml, set, &f, (xp_run_options){ 0 }, &err);
+    ag_set_allocator(NULL);
+    ck_assert_msg(s.live == 0, "allocation %d failed: %d were not released", (int)n, (int)s.live);
+    ck_assert_msg(*code == AG_OK || (*code == AG_ENOMEM && err.message[0]), "allocation %d failed: code %d, %s", (int)n, *code, err.message);
+    forget(&f);
+    return s.taken;
+}
+
+/* Tests every step-th allocation of a whole run. A few may be missed without harm (the table of repeats). */
+static void starve_everywhere(const char *yaml, const char *set)
+{
+    ag_code code;
+    int64_t all = starve(yaml, set, 0, &code), failed = 0;
+    const char *valgrind = getenv("CK_RUN_UNDER_VALGRIND");
+    int64_t step = valgrind ? 1 + all / 20 : 1;
+    ck_assert_int_eq(code, AG_OK);
+    for (int64_t n = 1; n <= all; n += step) {
+        starve(yaml, set, n, &code);
+        failed += code == AG_ENOMEM;
+    }
+    ck_assert_msg(failed > all / step / 2, "only %d of %d", (int)failed, (int)(all / step));
+    if (getenv("METALORA_TEST_TELL"))
+        fprintf(stderr, "%d allocations failed in turn, %d told\n", (int)(all / step), (int)failed);
+}
+
+START_TEST(any_allocation_of_a_run_may_fail)
+{
+    starve_everywhere(SINE, "outer={algorithm: maml, meta_batch: 2, iterations: 4, chunk: 2}");
+    starve_everywhere(LINEAR, "outer={algorithm: lora-ml, optimizer: sgd, lr: 0.1, meta_batch: 3, iterations: 1}");
+}
+END_TEST
+
 TEST_MAIN(the_digest_is_the_same_for_any_number_of_threads_and_another_for_another_seed,
           a_stopped_run_leaves_a_file_with_status_interrupted,
           a_loss_that_is_not_finite_names_iteration_and_task_and_the_command_that_replays_it, a_replayed_episode_is_that_of_the_run,
           an_existing_file_is_refused_without_force_and_left_as_it_was, lora_ml_learns_the_new_task_where_standard_retraining_does_not,
-          every_kind_of_run_can_be_made)
+          every_kind_of_run_can_be_made, any_allocation_of_a_run_may_fail)
