@@ -119,7 +119,13 @@ static const xp_run_options quick = { .checkpoint_seconds = 1e-9, .stop = &stop 
 static int kills(void)
 {
     const char *n = getenv("METALORA_TEST_KILLS");
-    return n ? atoi(n) : 10;
+    return n ? atoi(n) : getenv("CK_RUN_UNDER_VALGRIND") ? 2 : 10;
+}
+
+/* Every how many system calls something happens: every one where many kills are asked for; memcheck is slow. */
+static long sparse(long stride)
+{
+    return kills() >= 100 ? 1 : kills() < 10 ? 8 * stride : stride;
 }
 
 /* One process's attempt: resumes if there is what to resume, begins if there is not. A run killed before it had begun says so. */
@@ -189,7 +195,7 @@ static void die_at_every_call(const char *yaml, const char *set, const char *tag
     name_files(&f, tag);
     must_run(yaml, set, &f, quick, digest);
     forget(&f);
-    long stride = kills() >= 100 ? 1 : 13;
+    long stride = sparse(13);
     bool whole = false;
     for (long n = 0; !whole; n += stride) {
         what = n / stride % 2 ? KILL_HALFWAY : KILL_BEFORE;
@@ -284,7 +290,7 @@ static void stop_at_every_call(const char *yaml, const char *set, const char *ta
     must_run(yaml, set, &f, quick, digest);
     forget(&f);
     bool whole = false;
-    for (long n = 0; !whole; n += kills() >= 100 ? 1 : 23) {
+    for (long n = 0; !whole; n += sparse(23)) {
         what = RAISE_STOP;
         calls_left = n;
         stop = 0;
@@ -318,7 +324,7 @@ START_TEST(a_run_that_cannot_write_fails_with_its_reason_and_goes_on_when_it_can
     must_run(SINE, OFTEN, &f, quick, digest);
     forget(&f);
     bool whole = false;
-    for (long n = 0; !whole; n += kills() >= 100 ? 1 : 5) {
+    for (long n = 0; !whole; n += sparse(5)) {
         what = FAIL;
         calls_left = n;
         ag_code code = run(SINE, OFTEN, &f, quick, &err);
