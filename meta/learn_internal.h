@@ -79,7 +79,7 @@ struct meta_learner {
     struct meta_worker *workers;         /* [threads] */
     int64_t chunk;
     /* results of each chunk, grown when a batch has more: [n_chunk][n] gradients and sums of losses */
-    int64_t n_chunk, chunk_values;   /* n_chunk gradients of chunk_values numbers */
+    int64_t n_chunk;
     ag_real *chunk_grad;
     struct meta_chunk_result *chunk_result;
 };

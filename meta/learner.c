@@ -185,19 +185,25 @@ size_t meta_learner_step_bytes(const meta_learner *l)
     return (size_t)l->threads * (size_t)(l->chunk * l->plan.n_adapted) * sizeof(ag_real);
 }
 
+/* Numbers the outer optimiser moves. */
+static int64_t moved_count(const meta_learner *l)
+{
+    return l->model.n_value + (l->options.learn_rates ? l->n_rate : 0);
+}
+
 size_t meta_learner_bytes(const meta_learner *l)
 {
     int64_t numbers = 6 * l->plan.n_adapted + 2 * l->plan.n_shared + 4;   /* worker_init's arrays but theta */
     const meta_worker *w = &l->workers[0];
     size_t each = (size_t)(l->chunk * numbers) * sizeof(ag_real) + meta_data_bytes(&w->data, l->chunk);
     each += ag_frame_bytes(w->query) + ag_frame_bytes(w->first) + ag_frame_bytes(w->later);
-    return (size_t)l->threads * each + (size_t)(l->n_chunk * l->chunk_values) * sizeof *l->chunk_grad;
+    return (size_t)l->threads * each + (size_t)(l->n_chunk * moved_count(l)) * sizeof *l->chunk_grad;
 }
 
 ag_code meta_state_init(meta_state *s, const meta_learner *l, uint64_t seed, ag_error *err)
 {
     *s = (meta_state){ .n_value = l->model.n_value, .n_rate = l->n_rate };
-    s->n = s->n_value + (l->options.learn_rates ? s->n_rate : 0);
+    s->n = moved_count(l);
     AG_TRY(err, new_array(&s->values, s->n_value + s->n_rate, err));
     nn_model_draw(&l->model, seed, s->values);
     for (int64_t i = 0; i < s->n_rate; i++)
@@ -381,7 +387,6 @@ static ag_code reserve_chunks(meta_learner *l, int64_t n_chunk, int64_t n, ag_er
     l->chunk_result = ag_alloc_zero((size_t)n_chunk * sizeof *l->chunk_result);
     AG_REQUIRE(l->chunk_grad && l->chunk_result, err, AG_ENOMEM, "meta: no memory for the gradients of %lld chunks", (long long)n_chunk);
     l->n_chunk = n_chunk;
-    l->chunk_values = n;
     return AG_OK;
 }
 
