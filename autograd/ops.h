@@ -72,3 +72,6 @@ AG_OP(scatter_add, (ag_tape *t, ag_tensor *g, ag_tensor *i, int64_t n), "adjoint
 AG_OP(one_hot, (ag_tape *t, ag_tensor *i, int64_t n), "y [..., n] = 1 at i, else 0; not differentiable")
 AG_OP(hit, (ag_tape *t, ag_tensor *logits, ag_tensor *labels), "y [n] = 1 where the largest of logits [n, c] is at labels [n]; not differentiable")
 AG_OP(cross_entropy, (ag_tape *t, ag_tensor *logits, ag_tensor *labels), "y [n] = -ln softmax(logits [n, c])[labels [n]]  [nats]")
+
+/* random numbers: a function of the seed, an int32 tensor [2]; see random.h */
+AG_OP(dropout_mask, (ag_tape *t, ag_tensor *seed, int ndim, const int64_t *shape, double p, int64_t stream), "y = 1 / (1 - p) where kept, 0 with probability p; not differentiable")

@@ -19,6 +19,7 @@ enum {
     AG_STREAM_TEST = 4,
     AG_STREAM_WORLD = 5,       /* what all tasks of a source share (the A* of the linear tasks) */
     AG_STREAM_ADAPTER = 6,     /* private adapters of tasks */
+    AG_STREAM_DROPOUT = 7,     /* masks: iteration = which one */
     AG_STREAM_USER = 1000      /* and above: anybody's */
 };
 

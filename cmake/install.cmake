@@ -1,4 +1,4 @@
-# What is installed: the program with its pages and completions, and for C programs the rooms that know no file format
+# What is installed: the program with its pages and completions, and for C programs the rooms that know no experiments
 # (autograd, models, meta) as one static library, metalora::metalora or metalora.pc; in float64 metalora::metalora64.
 #
 #     cmake --preset release && cmake --build --preset release && cmake --install build --prefix ~/.local
@@ -11,21 +11,23 @@ install(TARGETS metalora)
 # stay here, for operators and models are compiled in.
 set(public_headers
   autograd/autograd.h autograd/ops.h autograd/random.h autograd/real.h autograd/status.h
-  models/model.h
-  meta/lora_ml.h meta/meta.h meta/optimizer.h meta/pool.h)
+  models/model.h models/network.h models/text.h models/tokenizer/tokenizer.h models/weights/weights.h
+  meta/adapter.h meta/lora_ml.h meta/meta.h meta/optimizer.h meta/pool.h)
 foreach(header ${public_headers})
   get_filename_component(room ${header} DIRECTORY)
   install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/metalora/${room})
 endforeach()
 
-# BLIS is found again where the package is used (metaloraConfig.cmake.in), for it may be elsewhere there.
+# BLIS and the libraries of file formats are found again where the package is used (metaloraConfig.cmake.in), for they may
+# be elsewhere there.
 foreach(bits "" 64)
   add_library(metalora_library${bits} STATIC $<TARGET_OBJECTS:metalora_autograd${bits}> $<TARGET_OBJECTS:metalora_models${bits}>
     $<TARGET_OBJECTS:metalora_meta${bits}>)
   set_target_properties(metalora_library${bits} PROPERTIES OUTPUT_NAME metalora${bits} EXPORT_NAME metalora${bits} LINKER_LANGUAGE C)
   target_include_directories(metalora_library${bits} INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/metalora>)
   target_compile_features(metalora_library${bits} INTERFACE c_std_11)
-  target_link_libraries(metalora_library${bits} INTERFACE $<INSTALL_INTERFACE:metalora::blis> Threads::Threads m)
+  target_link_libraries(metalora_library${bits} INTERFACE $<INSTALL_INTERFACE:metalora::blis>
+    $<INSTALL_INTERFACE:PkgConfig::METALORA_FORMATS> Threads::Threads m)
 endforeach()
 target_compile_definitions(metalora_library64 INTERFACE AG_DOUBLE)
 install(TARGETS metalora_library metalora_library64 EXPORT metaloraTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
@@ -36,6 +38,8 @@ configure_package_config_file(cmake/metaloraConfig.cmake.in metaloraConfig.cmake
 write_basic_package_version_file(metaloraConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/metaloraConfig.cmake ${PROJECT_BINARY_DIR}/metaloraConfigVersion.cmake DESTINATION ${package_dir})
 
+# The versions are those with json_error_code and a stable XXH3.
+set(pc_requires "jansson >= 2.11 libutf8proc libxxhash >= 0.8 libpcre2-8")
 # In metalora.pc folders are seen from the file itself, so an installed tree can be moved.
 file(RELATIVE_PATH pc_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 file(RELATIVE_PATH pc_libdir ${CMAKE_INSTALL_PREFIX} ${CMAKE_INSTALL_FULL_LIBDIR})

@@ -7,6 +7,7 @@
 
 static const struct { const char *name, *meaning; } environment[] = {
     { "METALORA_DATA", "the folder of the data as published, where --data-dir is not given" },
+    { "METALORA_MODELS", "a folder with models in folders of their names, where they are looked for before the cache" },
     { "METALORA_OMNIGLOT_URL", "a mirror of Omniglot's archives, for data get" },
     { "https_proxy, no_proxy", "the proxy of downloads, and hosts reached without it" },
     { "CURL_CA_BUNDLE, SSL_CERT_FILE, SSL_CERT_DIR", "certificate authorities that downloads trust" },

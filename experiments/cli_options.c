@@ -15,8 +15,26 @@ const xp_cli_option xp_cli_options[] = {
       "one key of the configuration, as in inner.lr=0.1; wins over the file. May be given many times" },
     { "out", 'o', "FILE.h5", XP_CLI_TEXT, FIELD(out),
       "the result file; without it NAME.h5 in the current folder, NAME being the configuration's" },
-    { "force", 'f', NULL, XP_CLI_FLAG, FIELD(force), "replace an existing result file" },
-    { "seed", 0, "S", XP_CLI_SEED, FIELD(seed), "the same as --set seed=S, and wins over it" },
+    { "model", 0, "DIR", XP_CLI_TEXT, FIELD(model),
+      "the frozen model: a folder or file, or minilm or smollm2 as metalora data get got them; without it the one the "
+      "adapter was made for" },
+    { "adapter", 0, "DIR", XP_CLI_TEXT, FIELD(adapter), "the folder of an adapter, as adapt, export or PEFT wrote it" },
+    { "support", 0, "FILE.jsonl", XP_CLI_TEXT, FIELD(support),
+      "the examples: JSON lines with text and label, .csv or .tsv; - reads JSON lines from stdin" },
+    { "to", 0, "DIR", XP_CLI_TEXT, FIELD(to), "the folder to write; it must not be there yet" },
+    { "force", 'f', NULL, XP_CLI_FLAG, FIELD(force), "replace an existing result file or adapter" },
+    { "steps", 0, "N", XP_CLI_WHOLE, FIELD(steps), "inner steps; 0: only the head is made" },
+    { "lr", 0, "X", XP_CLI_POSITIVE, FIELD(lr), "step size, in place of the one the adapter was trained with" },
+    { "head", 0, "HEAD", XP_CLI_TEXT, FIELD(head), "prototype or centroid: whether the layer that starts at the class means is adapted" },
+    { "scale", 0, "X", XP_CLI_POSITIVE, FIELD(scale), "class scores are this times the similarity" },
+    { "max-tokens", 0, "N", XP_CLI_COUNT, FIELD(max_tokens), "tokens read of a text; the rest is cut and counted" },
+    { "text-column", 0, "NAME", XP_CLI_TEXT, FIELD(text_column), "the texts' column or key; without it text" },
+    { "label-column", 0, "NAME", XP_CLI_TEXT, FIELD(label_column), "the labels' column or key; without it label" },
+    { "no-estimate", 0, NULL, XP_CLI_FLAG, FIELD(no_estimate), "no estimate of the accuracy by leaving examples out" },
+    { "text", 't', "TEXT", XP_CLI_LIST, FIELD(texts), "a text to label. May be given many times" },
+    { "plain", 0, NULL, XP_CLI_FLAG, FIELD(plain), "the input's lines are texts, not JSON" },
+    { "strict", 0, NULL, XP_CLI_FLAG, FIELD(strict), "refuse a text of too many tokens; without it, it is cut" },
+    { "seed", 0, "S", XP_CLI_SEED, FIELD(seed), "of run: the same as --set seed=S, and wins over it; of adapt: of a fresh start" },
     { "threads", 0, "N", XP_CLI_COUNT, FIELD(threads),
       "threads to compute with; without it one a core, at most one for each chunk of tasks. Changes the time, "
       "never the result" },
@@ -44,7 +62,7 @@ typedef struct parser {
     int argc, next;
     const char *const *argv;
     xp_cli_words operands;
-    unsigned given;                  /* bit i: option i */
+    uint64_t given;                  /* bit i: option i */
 } parser;
 
 bool xp_cli_takes(const xp_cli_command *command, const xp_cli_option *option)
@@ -191,6 +209,17 @@ static ag_code read_count(const xp_cli_option *o, const char *value, int64_t *co
     return AG_OK;
 }
 
+static ag_code read_number(const xp_cli_option *o, const char *value, xp_cli_number *number, ag_error *err)
+{
+    char *end;
+    double x = strtod(value, &end);
+    bool whole = o->kind == XP_CLI_WHOLE, digits = *value && strspn(value, whole ? "0123456789" : "0123456789.eE+-") == strlen(value);
+    AG_REQUIRE(digits && !*end && x <= XP_CLI_WHOLE_MAX && (whole || x > 0), err, AG_ECONFIG, "--%s: '%s'; expected a %s to %d", o->name, value,
+               whole ? "whole number from 0" : "number above 0, up", XP_CLI_WHOLE_MAX);
+    *number = (xp_cli_number){ true, x };
+    return AG_OK;
+}
+
 static ag_code check_seed(const xp_cli_option *o, const char *value, ag_error *err)
 {
     errno = 0;
@@ -204,13 +233,16 @@ static ag_code store(parser *p, const xp_cli_option *o, const char *value, ag_er
 {
     void *field = (char *)p->args + o->offset;
     xp_cli_words *list = field;
-    p->given |= 1u << (o - xp_cli_options);
+    p->given |= (uint64_t)1 << (o - xp_cli_options);
     switch (o->kind) {
     case XP_CLI_FLAG:
         *(bool *)field = true;
         return AG_OK;
     case XP_CLI_COUNT:
         return read_count(o, value, field, err);
+    case XP_CLI_WHOLE:
+    case XP_CLI_POSITIVE:
+        return read_number(o, value, field, err);
     case XP_CLI_SEED:
         AG_TRY(err, check_seed(o, value, err));
         break;
@@ -321,9 +353,10 @@ ag_code xp_cli_parse(xp_cli_args *a, int argc, const char *const *argv, ag_error
 {
     memset(a, 0, sizeof *a);
     int room = argc > 0 ? argc : 1;
-    a->memory = ag_alloc_zero(2 * (size_t)room * sizeof *a->memory);
+    a->memory = ag_alloc_zero(3 * (size_t)room * sizeof *a->memory);
     AG_REQUIRE(a->memory, err, AG_ENOMEM, "out of memory for %d arguments", argc);
     a->set.at = a->memory;
+    a->texts.at = a->memory + 2 * room;
     parser p = { .args = a, .argc = argc, .next = 1, .argv = argv, .operands.at = a->memory + room };
     AG_TRY(err, read_words(&p, err));
     AG_TRY(err, find_command(&p, err));

@@ -18,6 +18,12 @@ typedef struct xp_cli_words {
     const char **at;
 } xp_cli_words;
 
+/* A number whose zero means something, too. */
+typedef struct xp_cli_number {
+    bool given;
+    double value;
+} xp_cli_number;
+
 /* A command line; zero or NULL where an option was not given. Strings are argv's. */
 typedef struct xp_cli_args {
     const xp_cli_command *command;   /* NULL: none was given */
@@ -29,6 +35,12 @@ typedef struct xp_cli_args {
     const char *replay;              /* "7:3" */
     const char *seed;                /* decimal digits, below 2^64 */
     xp_cli_words set;
+    /* adapting to a task, and what becomes of it */
+    const char *model, *adapter, *support, *to, *head, *text_column, *label_column;
+    xp_cli_number steps, lr, scale;
+    int64_t max_tokens;
+    bool no_estimate, plain, strict;
+    xp_cli_words texts;
     const char **memory;             /* owner of the words */
 } xp_cli_args;
 
@@ -36,11 +48,13 @@ typedef enum xp_cli_kind {
     XP_CLI_FLAG,                     /* bool */
     XP_CLI_TEXT,                     /* const char *, not empty; the last one counts */
     XP_CLI_COUNT,                    /* int64_t from 1 to XP_CLI_COUNT_MAX */
+    XP_CLI_WHOLE,                    /* xp_cli_number: a whole number from 0 to XP_CLI_WHOLE_MAX */
+    XP_CLI_POSITIVE,                 /* xp_cli_number: above 0, at most XP_CLI_WHOLE_MAX */
     XP_CLI_SEED,                     /* const char *, checked */
     XP_CLI_LIST                      /* xp_cli_words, in the order given */
 } xp_cli_kind;
 
-enum { XP_CLI_COUNT_MAX = 1024 };
+enum { XP_CLI_COUNT_MAX = 1024, XP_CLI_WHOLE_MAX = 1000000 };
 
 typedef struct xp_cli_option {
     const char *name;                /* "out" for --out */

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TEXT_MAX = 65536, VALUE_MAX = 400, ORIGIN_MAX = 300 };
+enum { ORIGIN_MAX = 300 };
 
 static bool given(const xp_layers *l, const char *path)
 {
@@ -56,11 +56,15 @@ static ag_code name_from_file(xp_config *c, xp_strings **strings, const char *fi
     return xp_strings_keep(strings, name, n, &c->name, err);
 }
 
-/* The knobs whose default stands in parentheses in the list. */
+/* The knobs whose default stands in parentheses in the list, and those that others overrule. */
 static ag_code derive(xp_config *c, const xp_layers *l, xp_strings **strings, ag_error *err)
 {
     if (!given(l, "outer.chunk"))
         c->outer.chunk = c->outer.meta_batch < 4 ? c->outer.meta_batch : 4;
+    if (!given(l, "adapter.rank"))
+        c->adapter.rank = strcmp(c->model.kind, "linear") == 0 ? 1 : 8;
+    if (strcmp(c->outer.algorithm, "none") == 0)
+        c->outer.iterations = 0;
     if (!given(l, "name"))
         return name_from_file(c, strings, l->file->name, err);
     return AG_OK;
@@ -94,28 +98,22 @@ static ag_code check(const xp_config *c, const xp_layers *l, ag_error *err)
 /* Every knob as YAML; with l, where each came from as a comment. */
 static ag_code write_text(const xp_config *c, const xp_layers *l, char **out, ag_error *err)
 {
-    char *text = ag_alloc(TEXT_MAX), value[VALUE_MAX], origin[ORIGIN_MAX];
+    char origin[ORIGIN_MAX];
     const char *before = "";
-    size_t used = 0;
-    AG_REQUIRE(text, err, AG_ENOMEM, "out of memory for the resolved configuration");
-    for (int i = 0; i < xp_n_knobs && used < TEXT_MAX; i++) {
+    xp_text t = { 0 };
+    for (int i = 0; i < xp_n_knobs; i++) {
         const xp_knob *k = &xp_knobs[i];
         size_t own = xp_knob_section(k);
         if (own && strncmp(k->path, before, own + 1) != 0)
-            used += (size_t)snprintf(text + used, TEXT_MAX - used, "%.*s:\n", (int)own, k->path);
+            xp_text_add(&t, "%.*s:\n", (int)own, k->path);
         before = k->path;
-        xp_knob_write(k, c, value, sizeof value);
-        if (used < TEXT_MAX)
-            used += (size_t)snprintf(text + used, TEXT_MAX - used, "%s%s: %s", own ? "  " : "", k->path + own + (own > 0),
-                                     value);
+        xp_text_add(&t, "%s%s: ", own ? "  " : "", k->path + own + (own > 0));
+        xp_knob_write(k, c, &t);
         if (l)
             xp_layers_origin(l, i, origin, sizeof origin);
-        if (used < TEXT_MAX)
-            used += (size_t)snprintf(text + used, TEXT_MAX - used, "%s%s\n", l ? "   # " : "", l ? origin : "");
+        xp_text_add(&t, "%s%s\n", l ? "   # " : "", l ? origin : "");
     }
-    *out = text;
-    AG_REQUIRE(used < TEXT_MAX, err, AG_EINVAL, "the resolved configuration needs more than %d bytes", TEXT_MAX);
-    return AG_OK;
+    return xp_text_take(&t, out, err);
 }
 
 static ag_code compose(xp_layers *l, const char *text, size_t length, const char *name, int n_set,

@@ -14,10 +14,14 @@
 
 #include <stdint.h>
 
-enum { XP_MAX_HIDDEN = 8, XP_MAX_SHOTS = 8, XP_MAX_SOURCE_FILES = 16 };
+enum {
+    XP_MAX_HIDDEN = 8, XP_MAX_SHOTS = 8, XP_MAX_TESTS = 8, XP_MAX_TARGETS = 32, XP_MAX_LAYERS = 64, XP_MAX_PATTERNS = 16,
+    XP_MAX_SOURCE_FILES = 16
+};
 
 typedef struct xp_tasks {
-    const char *source;          /* sinusoid | lora-linear | omniglot */
+    const char *source;          /* sinusoid | lora-linear | omniglot | clinc150 | banking77 | hwu64 | text | arrays |
+                                  * caltech101 | lm */
     int64_t way, shot, query;    /* classes; support and query examples (per class in classification) */
     /* sinusoid: y = amplitude sin(x - phase) + noise N(0, noise^2) */
     double amplitude[2], phase[2], x[2], noise;
@@ -28,10 +32,19 @@ typedef struct xp_tasks {
     bool invert;                 /* 1 - x: ink is 1 */
     const char *rotate;          /* none | task (a turn per class per task) | classes (turned characters are new classes) */
     int64_t split[3];            /* train, validation, test characters; the fixed order is in the repository */
+    /* text, arrays, lm: a file or folder and what of it is read */
+    const char *path;            /* "": in the data folder */
+    const char *text_column, *label_column, *domain_column;   /* domain_column "": no domains */
+    const char *x_dataset, *y_dataset;                        /* arrays */
+    /* classification */
+    const char *classes_from;    /* all | domain (all of one) | mixed (one domain in 7 of 10 episodes) */
+    int64_t split_domains[3];    /* train, validation, test domains */
+    int64_t class_split[3];      /* train, validation, test classes; all 0: the source's own split */
+    int64_t max_per_class;       /* examples; 0: all */
 } xp_tasks;
 
 typedef struct xp_model {
-    const char *kind;            /* mlp | conv4 | linear */
+    const char *kind;            /* mlp | conv4 | linear | network */
     int64_t hidden[XP_MAX_HIDDEN];
     int n_hidden;
     const char *activation;      /* relu | tanh */
@@ -43,34 +56,65 @@ typedef struct xp_model {
     bool norm_scale;             /* batch norm has a scale (gamma) besides the shift (beta) */
     double norm_epsilon;
     bool adapt_norm;             /* beta and gamma are adapted in the inner loop */
-    const char *head_init;       /* xavier | normal */
+    const char *head_init;       /* xavier | normal | zero */
+    /* network */
+    const char *path;            /* folder or file; or minilm | smollm2 as the program got them */
+    int64_t max_tokens;          /* longer texts are cut */
+    const char *features;        /* mean | first | last: what of a text's tokens is its feature */
+    const char *head;            /* linear | prototype | centroid */
+    const char *similarity;      /* cosine | euclidean; of prototype and centroid */
+    double head_scale;           /* logits are this times the similarity */
+    const char *train;           /* regular expression: base weights trained too; "": none */
 } xp_model;
 
 typedef struct xp_adapter {
-    const char *kind;            /* none | lora */
+    const char *kind;            /* none | lora | dora | adalora | vera */
     int64_t rank;                /* while meta-training */
     int64_t test_rank;           /* 0: as rank */
-    double init_std;             /* of the factors */
+    double init_std;             /* linear: of the factors */
+    /* network; as PEFT has them */
+    double alpha;                /* 0: twice the rank */
+    const char *init;            /* default | gaussian | pissa | olora | orthogonal */
+    bool rslora;                 /* scale alpha / sqrt(rank) instead of alpha / rank */
+    double dropout;              /* of the adapters' input, while training */
+    const char *targets[XP_MAX_TARGETS];   /* names of modules; none: the architecture's usual ones */
+    int n_targets;
+    const char *exclude[XP_MAX_TARGETS];
+    int n_exclude;
+    int64_t layers[XP_MAX_LAYERS];         /* none: all */
+    int n_layers;
+    const char *rank_pattern[XP_MAX_PATTERNS];   /* "pattern=number" (xp_pattern_split) */
+    int n_rank_pattern;
+    const char *alpha_pattern[XP_MAX_PATTERNS];
+    int n_alpha_pattern;
+    double lr_ratio;             /* LoRA+: B's step size is this times A's */
+    int64_t budget;              /* adalora: singular values left at the end; 0: half of the first */
+    const char *path;            /* starts from this PEFT folder; "": drawn */
 } xp_adapter;
 
 typedef struct xp_inner {
-    const char *rule;            /* sgd */
+    const char *rule;            /* sgd | adam */
     double lr;
     double lr_query;             /* lora-linear: step size when fine-tuning at test; 0: lr */
-    int64_t steps;               /* while training */
+    int64_t steps;               /* while training; 0: none (protonet) */
+    double proximal;             /* imaml: lambda, pull to the start */
     const char *lr_scope;        /* all | tensor | element */
     bool learn_lr;
     const char *loss_scale;      /* mean | per-shot (sum over all examples / shot: Finn's code, way times the mean) */
 } xp_inner;
 
 typedef struct xp_outer {
-    const char *algorithm;       /* maml | fomaml | joint | lora-ml | standard-retraining */
+    const char *algorithm;       /* maml | fomaml | joint | reptile | anil | imaml | protonet | multitask | none | lora-ml |
+                                  * standard-retraining */
     const char *optimizer;       /* adam | sgd */
     double lr, beta1, beta2, epsilon, momentum;
     const char *schedule;        /* constant | linear | cosine */
     double lr_final;             /* end of linear and cosine */
-    int64_t meta_batch, iterations, chunk;   /* chunk: tasks computed together; results depend on it, not on threads */
+    int64_t meta_batch, iterations, chunk;   /* chunk: tasks computed together; results depend on it, not on threads.
+                                              * iterations are 0 with the algorithm none */
     double clip_value, clip_norm;            /* 0: off */
+    int64_t cg_steps;                        /* imaml: of the conjugate gradients */
+    double weight_decay;                     /* adam: decoupled */
 } xp_outer;
 
 typedef struct xp_eval {
@@ -84,6 +128,10 @@ typedef struct xp_eval {
     const char *select;              /* best (validation) | last */
     uint64_t seed;                   /* of the validation and test episodes, whatever the run's seed */
     int64_t checkpoint_every;        /* iterations; 0: never */
+    const char *tests[XP_MAX_TESTS]; /* "source" or "source/way"; none: tasks.source with tasks.way */
+    int n_tests;
+    const char *head;                /* same (as model.head) | linear | prototype | centroid */
+    double lr;                       /* step size at test; 0: the learned one, or inner.lr */
 } xp_eval;
 
 typedef struct xp_config {
@@ -113,6 +161,13 @@ ag_code xp_config_load(xp_config *c, const char *path, int n_set, const char *co
 ag_code xp_config_parse(xp_config *c, const char *text, size_t length, const char *name, int n_set,
                         const char *const *sets, ag_error *err);
 void xp_config_release(xp_config *c);
+
+/* An entry of adapter.rank_pattern or alpha_pattern, "layer.0.*query=4": the pattern's length in the entry and the number
+ * after the last '='. false: it is none. */
+bool xp_pattern_split(const char *entry, size_t *length, double *value);
+/* An entry of eval.tests, "banking77/77": the source's length in the entry and the way, 0 where none is given (then it is
+ * tasks.way). false: it is none. */
+bool xp_test_split(const char *entry, size_t *length, int64_t *way);
 
 /* docs/config-reference.md: every knob with its range, default, unit and meaning. Freed with ag_free; NULL: no memory. */
 char *xp_config_reference(void);

@@ -2,10 +2,7 @@
 #include "experiments/config.h"
 #include "experiments/config_values.h"
 
-#include <stdio.h>
 #include <string.h>
-
-enum { REFERENCE_MAX = 32768 };
 
 static const char head[] =
     "# Configuration reference\n"
@@ -46,64 +43,58 @@ const char *xp_section_about(const char *path)
     return "the experiment as a whole";
 }
 
-static size_t put_heading(char *out, size_t size, const xp_knob *k)
+static void put_heading(xp_text *t, const xp_knob *k)
 {
     size_t n = xp_knob_section(k);
-    return (size_t)snprintf(out, size, "\n## %.*s: %s\n\n| key | values | default | unit | meaning |\n|---|---|---|---|---|\n",
-                            n ? (int)n : 9, n ? k->path : "top level", xp_section_about(k->path));
+    xp_text_add(t, "\n## %.*s: %s\n\n| key | values | default | unit | meaning |\n|---|---|---|---|---|\n",
+                n ? (int)n : 9, n ? k->path : "top level", xp_section_about(k->path));
 }
 
 /* "`a`, `b`": a bar would end the table's cell. */
-static void put_choices(char *out, size_t size, const char *range)
+static void put_choices(xp_text *t, const char *range)
 {
-    size_t used = 0;
     for (const char *c = range; c; c = strstr(c, " | ") ? strstr(c, " | ") + 3 : NULL)
-        used += (size_t)snprintf(out + used, size - used, "%s`%.*s`", used ? ", " : "", (int)strcspn(c, " "), c);
+        xp_text_add(t, "%s`%.*s`", c == range ? "" : ", ", (int)strcspn(c, " "), c);
 }
 
-static void put_values(char *out, size_t size, const xp_knob *k)
+static void put_values(xp_text *t, const xp_knob *k)
 {
-    static const char *const types[] = { "whole number in `", "number in `", "", "", "", "whole number in `" };
-    if (k->type == XP_CHOICE)
-        put_choices(out, size, k->range);
-    else if (k->type == XP_BOOL)
-        snprintf(out, size, "`true`, `false`");
-    else if (k->type == XP_WORD)
-        snprintf(out, size, "%s", k->range);
-    else if (k->count_offset)
-        snprintf(out, size, "list of up to %d: %s%s`", k->capacity, types[k->type], k->range);
+    const char *type = k->type == XP_REAL ? "number in " : "whole number in ";
+    if (k->count_offset)
+        xp_text_add(t, "list of up to %d: ", k->capacity);
     else if (k->capacity)
-        snprintf(out, size, "list of %d: %s%s`", k->capacity, types[k->type], k->range);
+        xp_text_add(t, "list of %d: ", k->capacity);
+    if (k->type == XP_CHOICE)
+        put_choices(t, k->range);
+    else if (k->type == XP_BOOL)
+        xp_text_add(t, "`true`, `false`");
+    else if (xp_knob_is_string(k))
+        xp_text_add(t, "%s", k->range);
     else
-        snprintf(out, size, "%s%s`", types[k->type], k->range);
+        xp_text_add(t, "%s`%s`", type, k->range);
 }
 
-static size_t put_row(char *out, size_t size, const xp_knob *k)
+static void put_row(xp_text *t, const xp_knob *k)
 {
-    char values[300];
-    put_values(values, sizeof values, k);
     const char *tick = k->standard[0] == '(' ? "" : "`";
     size_t inside = k->standard[0] == '(' ? strlen(k->standard) - 2 : strlen(k->standard);
-    return (size_t)snprintf(out, size, "| `%s` | %s | %s%.*s%s | %s | %s |\n", k->path, values, tick, (int)inside,
-                            k->standard + (k->standard[0] == '('), tick, k->unit, k->meaning);
+    xp_text_add(t, "| `%s` | ", k->path);
+    put_values(t, k);
+    xp_text_add(t, " | %s%.*s%s | %s | %s |\n", tick, (int)inside, k->standard + (k->standard[0] == '('), tick, k->unit,
+                k->meaning);
 }
 
 char *xp_config_reference(void)
 {
-    char *text = ag_alloc(REFERENCE_MAX);
-    if (!text)
-        return NULL;
-    size_t used = (size_t)snprintf(text, REFERENCE_MAX, "%s", head);
-    for (int i = 0; i < xp_n_knobs && used < REFERENCE_MAX; i++) {
+    xp_text t = { 0 };
+    char *text;
+    xp_text_add(&t, "%s", head);
+    for (int i = 0; i < xp_n_knobs; i++) {
         const xp_knob *k = &xp_knobs[i], *before = i ? k - 1 : NULL;
         size_t n = xp_knob_section(k);
         if (!before || n != xp_knob_section(before) || strncmp(k->path, before->path, n) != 0)
-            used += put_heading(text + used, REFERENCE_MAX - used, k);
-        if (used < REFERENCE_MAX)
-            used += put_row(text + used, REFERENCE_MAX - used, k);
+            put_heading(&t, k);
+        put_row(&t, k);
     }
-    if (used < REFERENCE_MAX)
-        return text;
-    ag_free(text);
-    return NULL;
+    return xp_text_take(&t, &text, NULL) == AG_OK ? text : NULL;
 }

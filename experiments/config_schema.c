@@ -71,6 +71,10 @@ static void add_type(xp_text *t, const xp_knob *k)
     case XP_WORD:   /* names such as 7 and true are no text to YAML */
         xp_text_add(t, "\"type\": [\"string\", \"number\", \"boolean\"], \"minimum\": 0, \"pattern\": \"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$\"");
         break;
+    case XP_TEXT:
+        xp_text_add(t, "\"type\": [\"string\", \"number\", \"boolean\"], \"maxLength\": %d, \"pattern\": ", XP_TEXT_BYTES);
+        xp_text_json_string(t, "^(?:[^\\u0000-\\u001f\\u007f-\\u009f\\ufeff$]|\\$(?!\\{))*$");
+        break;
     case XP_CHOICE:
         add_choices(t, k->range);
         break;
@@ -109,7 +113,7 @@ static void add_knob(xp_text *t, const xp_knob *k, int indent)
     size_t n = xp_knob_section(k);
     xp_text_add(t, "%*s\"%s\": {\n%*s\"description\": ", indent, "", n ? k->path + n + 1 : k->path, indent + 2, "");
     add_description(t, k);
-    bool quoted = k->type == XP_CHOICE || k->type == XP_WORD;
+    bool quoted = xp_knob_is_string(k) && !k->capacity && k->standard[0] != '"';
     if (k->standard[0] != '(')
         xp_text_add(t, ",\n%*s\"default\": %s%s%s", indent + 2, "", quoted ? "\"" : "", k->standard, quoted ? "\"" : "");
     xp_text_add(t, ",\n%*s\"anyOf\": [ ", indent + 2, "");

@@ -1,4 +1,4 @@
-/* The table of knobs made from config_knobs.h, and values from and to YAML (config_values.h). */
+/* The table of knobs made from config_knobs.h, and values from YAML (config_values.h). */
 #include "experiments/config_values.h"
 
 #include <errno.h>
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define XP_ELEMENTS(field) ((int)(sizeof ((xp_config *)0)->field / sizeof(int64_t)))   /* of INT and REAL arrays */
+#define XP_ELEMENTS(field) ((int)(sizeof ((xp_config *)0)->field / sizeof(int64_t)))   /* of arrays */
 #define XP_KNOB(type, field, standard, range, unit, meaning) \
     { #field, XP_##type, standard, range, unit, meaning, offsetof(xp_config, field), 0, 0 },
 #define XP_TUPLE(type, field, standard, range, unit, meaning) \
@@ -19,7 +19,8 @@ const xp_knob xp_knobs[] = {
 };
 const int xp_n_knobs = sizeof xp_knobs / sizeof *xp_knobs;
 
-_Static_assert(sizeof(int64_t) == sizeof(double), "xp_knob.capacity counts both by the same size");
+_Static_assert(sizeof(int64_t) == sizeof(double) && sizeof(int64_t) == sizeof(char *),
+               "xp_knob.capacity counts whole numbers, numbers and strings by the same size");
 
 enum { WORD_LENGTH_MAX = 100 };
 
@@ -72,10 +73,24 @@ size_t xp_knob_section(const xp_knob *k)
     return dot ? (size_t)(dot - k->path) : 0;
 }
 
+bool xp_knob_is_string(const xp_knob *k)
+{
+    return k->type == XP_WORD || k->type == XP_TEXT || k->type == XP_CHOICE;
+}
+
+int xp_knob_values(const xp_knob *k, const xp_config *c)
+{
+    if (k->count_offset)
+        return *(const int *)(const void *)((const char *)c + k->count_offset);
+    return k->capacity ? k->capacity : 1;
+}
+
 const char *xp_knob_expected(const xp_knob *k, char *out, size_t size)
 {
-    static const char *const one[] = { "a whole number in ", "a number in ", "true or false", "", "", "a whole number in " };
-    static const char *const many[] = { "whole numbers in ", "numbers in ", "", "", "", "" };
+    static const char *const one[] = { [XP_INT] = "a whole number in ", [XP_REAL] = "a number in ", [XP_BOOL] = "true or false",
+                                       [XP_WORD] = "", [XP_TEXT] = "", [XP_CHOICE] = "", [XP_SEED] = "a whole number in " };
+    static const char *const many[] = { [XP_INT] = "whole numbers in ", [XP_REAL] = "numbers in ", [XP_BOOL] = "", [XP_WORD] = "",
+                                        [XP_TEXT] = "", [XP_CHOICE] = "", [XP_SEED] = "" };
     size_t used = 0;
     if (k->count_offset)
         used = (size_t)snprintf(out, size, "a list of up to %d %s", k->capacity, many[k->type]);
@@ -172,6 +187,38 @@ static bool is_word(const char *s)
     return n > 0 && n <= WORD_LENGTH_MAX && strspn(s, letters) == n && !strchr("._+-", s[0]);
 }
 
+/* Unicode's control characters, and the byte order mark, which YAML readers drop. */
+static bool is_control(const char *character, size_t bytes)
+{
+    unsigned char lead = (unsigned char)character[0], second = (unsigned char)character[1];
+    if (bytes == 1)
+        return lead < 0x20 || lead == 0x7F;
+    return bytes == 2 ? lead == 0xC2 && second < 0xA0 : bytes == 3 && memcmp(character, "\xEF\xBB\xBF", 3) == 0;
+}
+
+/* "${" would be a reference when the resolved text is read again. */
+static bool is_text(const char *s)
+{
+    if (strlen(s) > XP_TEXT_BYTES || strstr(s, "${"))
+        return false;
+    for (size_t n; *s; s += n) {
+        n = xp_text_character(s);
+        if (!n || is_control(s, n))
+            return false;
+    }
+    return true;
+}
+
+/* What YAML readers take for nothing; in quotes it is text. */
+static bool is_nothing(const xp_yaml_node *n)
+{
+    static const char *const nothing[] = { "", "~", "null", "Null", "NULL" };
+    for (size_t i = 0; i < sizeof nothing / sizeof *nothing; i++)
+        if (!n->quoted && strcmp(n->text, nothing[i]) == 0)
+            return true;
+    return false;
+}
+
 static bool is_choice(const char *choices, const char *text)
 {
     size_t n = strlen(text);
@@ -184,18 +231,18 @@ static bool is_choice(const char *choices, const char *text)
 static ag_code refuse(const xp_knob *k, const xp_yaml *y, const xp_yaml_node *n, ag_error *err)
 {
     char shown[XP_YAML_SHOWN], expected[300];
-    bool quoted = n->kind == XP_YAML_SCALAR && n->quoted && k->type != XP_WORD && k->type != XP_CHOICE;
+    bool quoted = n->kind == XP_YAML_SCALAR && n->quoted && !xp_knob_is_string(k);
     return xp_yaml_fail(y, n->at, err, "%s is %s%s; expected %s", k->path, xp_yaml_show(n, shown),
                         quoted ? " in quotes, which is text" : "", xp_knob_expected(k, expected, sizeof expected));
 }
 
 static ag_code refuse_choice(const xp_knob *k, const xp_yaml *y, const xp_yaml_node *n, ag_error *err)
 {
-    char words[200], shown[XP_YAML_SHOWN];
-    const char *list[16], *near = NULL;
+    char words[XP_CHOICES_BYTES], shown[XP_YAML_SHOWN];
+    const char *list[XP_CHOICES], *near = NULL;
     int count = 0;
     snprintf(words, sizeof words, "%s", k->range);
-    for (char *w = words; w && count < 16;) {
+    for (char *w = words; w && count < XP_CHOICES;) {
         char *bar = strstr(w, " | ");
         list[count++] = w;
         if (bar)
@@ -214,7 +261,7 @@ static ag_code refuse_choice(const xp_knob *k, const xp_yaml *y, const xp_yaml_n
 static ag_code read_one(const xp_knob *k, const xp_yaml *y, const xp_yaml_node *n, void *out, xp_strings **s,
                         ag_error *err)
 {
-    bool text = k->type == XP_WORD || k->type == XP_CHOICE, ok = n->kind == XP_YAML_SCALAR;
+    bool text = xp_knob_is_string(k), ok = n->kind == XP_YAML_SCALAR;
     if (ok && (strlen(n->text) != n->length || (n->quoted && !text)))
         ok = false;
     if (ok && k->type == XP_INT)
@@ -227,6 +274,8 @@ static ag_code read_one(const xp_knob *k, const xp_yaml *y, const xp_yaml_node *
         ok = read_seed(n->text, out);
     else if (ok && k->type == XP_WORD)
         ok = is_word(n->text);
+    else if (ok && k->type == XP_TEXT)
+        ok = !is_nothing(n) && is_text(n->text);
     else if (ok)
         ok = is_choice(k->range, n->text);
     if (!ok)
@@ -236,7 +285,8 @@ static ag_code read_one(const xp_knob *k, const xp_yaml *y, const xp_yaml_node *
     return AG_OK;
 }
 
-static ag_code read_many(const xp_knob *k, const xp_yaml *y, const xp_yaml_node *n, xp_config *c, ag_error *err)
+static ag_code read_many(const xp_knob *k, const xp_yaml *y, const xp_yaml_node *n, xp_config *c, xp_strings **s,
+                         ag_error *err)
 {
     char expected[300];
     char *array = (char *)c + k->offset;
@@ -248,7 +298,7 @@ static ag_code read_many(const xp_knob *k, const xp_yaml *y, const xp_yaml_node 
     memset(array, 0, (size_t)k->capacity * sizeof(int64_t));
     int i = 0;
     for (const xp_yaml_node *item = n->first; item; item = item->next)
-        AG_TRY(err, read_one(k, y, item, array + sizeof(int64_t) * (size_t)i++, NULL, err));
+        AG_TRY(err, read_one(k, y, item, array + sizeof(int64_t) * (size_t)i++, s, err));
     if (k->count_offset)
         *(int *)(void *)((char *)c + k->count_offset) = n->n;
     return AG_OK;
@@ -258,76 +308,6 @@ ag_code xp_knob_read(const xp_knob *k, const xp_yaml *y, const xp_yaml_node *n, 
                      ag_error *err)
 {
     if (k->capacity)
-        return read_many(k, y, n, c, err);
+        return read_many(k, y, n, c, s, err);
     return read_one(k, y, n, (char *)c + k->offset, s, err);
-}
-
-/* ---- to YAML ------------------------------------------------------------------------------------------- */
-
-/* The fewest digits, from 15 on, that read back to the same bits; always with a point, without which YAML 1.1 may see
- * text. */
-static void write_real(double value, char *out, size_t size)
-{
-    char text[40];
-    for (int precision = 15; precision <= 17; precision++) {
-        snprintf(text, sizeof text, "%.*g", precision, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
-    size_t whole = strcspn(text, "e");
-    bool point = memchr(text, '.', whole) != NULL;
-    snprintf(out, size, "%.*s%s%s", (int)whole, text, point ? "" : ".0", text + whole);
-}
-
-/* Quoted where YAML 1.1 would see a number, a truth value or nothing. */
-static void write_word(const char *word, char *out, size_t size)
-{
-    static const char *const special[] = { "true", "false", "yes", "no", "on", "off", "y", "n", "null" };
-    bool quote = digits(word) > 0;
-    char low[WORD_LENGTH_MAX + 1];
-    size_t n = strlen(word);
-    for (size_t i = 0; i <= n && i <= WORD_LENGTH_MAX; i++)
-        low[i] = word[i] >= 'A' && word[i] <= 'Z' ? (char)(word[i] + 32) : word[i];
-    for (size_t i = 0; i < sizeof special / sizeof *special; i++)
-        quote = quote || strcmp(low, special[i]) == 0;
-    snprintf(out, size, quote ? "\"%s\"" : "%s", word);
-}
-
-static void write_one(const xp_knob *k, const void *value, char *out, size_t size)
-{
-    switch (k->type) {
-    case XP_INT:
-        snprintf(out, size, "%lld", (long long)*(const int64_t *)value);
-        break;
-    case XP_REAL:
-        write_real(*(const double *)value, out, size);
-        break;
-    case XP_BOOL:
-        snprintf(out, size, "%s", *(const bool *)value ? "true" : "false");
-        break;
-    case XP_SEED:
-        snprintf(out, size, "%llu", (unsigned long long)*(const uint64_t *)value);
-        break;
-    case XP_WORD:
-    case XP_CHOICE:
-        write_word(*(const char *const *)value, out, size);
-        break;
-    }
-}
-
-void xp_knob_write(const xp_knob *k, const xp_config *c, char *out, size_t size)
-{
-    const char *value = (const char *)c + k->offset;
-    if (!k->capacity) {
-        write_one(k, value, out, size);
-        return;
-    }
-    int n = k->count_offset ? *(const int *)(const void *)((const char *)c + k->count_offset) : k->capacity;
-    size_t used = (size_t)snprintf(out, size, "[");
-    for (int i = 0; i < n; i++) {
-        char one[40];
-        write_one(k, value + sizeof(int64_t) * (size_t)i, one, sizeof one);
-        used += (size_t)snprintf(out + used, size - used, "%s%s", i ? ", " : "", one);
-    }
-    snprintf(out + used, size - used, "]");
 }

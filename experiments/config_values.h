@@ -3,9 +3,10 @@
 #define XP_CONFIG_VALUES_H
 
 #include "experiments/config.h"
+#include "experiments/text.h"
 #include "experiments/yaml_read.h"
 
-typedef enum xp_knob_type { XP_INT, XP_REAL, XP_BOOL, XP_WORD, XP_CHOICE, XP_SEED } xp_knob_type;
+typedef enum xp_knob_type { XP_INT, XP_REAL, XP_BOOL, XP_WORD, XP_TEXT, XP_CHOICE, XP_SEED } xp_knob_type;
 
 typedef struct xp_knob {
     const char *path;               /* "inner.lr" */
@@ -20,7 +21,12 @@ typedef struct xp_knob {
 extern const xp_knob xp_knobs[];    /* in the list's order; sections are contiguous */
 extern const int xp_n_knobs;
 
-enum { XP_KEY_MAX = 64 };
+enum {
+    XP_KEY_MAX = 64,
+    XP_TEXT_BYTES = 400,            /* of a TEXT */
+    XP_CHOICES = 32,                /* words of a CHOICE, */
+    XP_CHOICES_BYTES = 512          /* and of its range */
+};
 
 /* Number of the knob, -1: none of this name. */
 int xp_knob_find(const char *path);
@@ -29,6 +35,10 @@ bool xp_knob_required(const xp_knob *k);
 bool xp_knob_derived(const xp_knob *k);
 /* Length of "inner" in "inner.lr"; 0 at the top level. */
 size_t xp_knob_section(const xp_knob *k);
+/* Words, texts and choices: their field is a string. */
+bool xp_knob_is_string(const xp_knob *k);
+/* How many values the field holds. */
+int xp_knob_values(const xp_knob *k, const xp_config *c);
 /* Half a line on the section of a key; of the top level where it has none. */
 const char *xp_section_about(const char *path);
 /* "a number in (0, 1e3]": what a value of the knob may be; for messages. Returns out. */
@@ -42,8 +52,10 @@ void xp_strings_free(xp_strings *s);
 /* Node -> the knob's field of c, with type, range and choice checked. Words are kept in *s. */
 ag_code xp_knob_read(const xp_knob *k, const xp_yaml *y, const xp_yaml_node *n, xp_config *c, xp_strings **s,
                      ag_error *err);
-/* The knob's field as YAML that reads back to the same bits, and that YAML 1.1 readers type the same way. */
-void xp_knob_write(const xp_knob *k, const xp_config *c, char *out, size_t size);
+/* Adds the knob's field as YAML that reads back to the same bits, and that YAML 1.1 readers type the same way. */
+void xp_knob_write(const xp_knob *k, const xp_config *c, xp_text *out);
+/* One real number that way. */
+void xp_real_write(double value, xp_text *out);
 
 /* The nearest of n words, NULL when none is near. */
 const char *xp_nearest(const char *word, const char *const *words, int n);

@@ -14,25 +14,9 @@
 enum { VERSION = 1, HEADER = 128, MAGIC = 16, MAX_CHARACTERS = 100000, MAX_DRAWINGS = 1000 };
 static const char magic[] = "METALORA-OMNI28\n";   /* MAGIC bytes and the NUL */
 
-void xp_digest_hex(const unsigned char digest[32], char hex[65])
-{
-    sodium_bin2hex(hex, 65, digest, 32);
-}
-
 ag_code xp_omniglot_cache_path(const char *cache_dir, char *path, ag_error *err)
 {
-    static const char file[] = "omniglot-28x28.bin";
-    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    int n;
-    if (cache_dir)
-        n = snprintf(path, XP_PATH_MAX, "%s/%s", cache_dir, file);
-    else if (xdg && *xdg == '/')   /* the XDG specification: a relative path is to be ignored */
-        n = snprintf(path, XP_PATH_MAX, "%s/metalora/%s", xdg, file);
-    else if (home && *home)
-        n = snprintf(path, XP_PATH_MAX, "%s/.cache/metalora/%s", home, file);
-    else
-        return ag_fail(err, AG_ECONFIG, "no place for the data cache: set XDG_CACHE_HOME or HOME to a folder");
-    AG_REQUIRE(n > 0 && n < XP_PATH_MAX, err, AG_ECONFIG, "the path of the data cache is longer than %d bytes", XP_PATH_MAX);
+    AG_TRY(err, xp_cache_path(cache_dir, "omniglot-28x28.bin", path, err));
     return AG_OK;
 }
 
@@ -93,28 +77,6 @@ static ag_code decode_header(xp_omniglot_pack *p, const unsigned char *h, const 
     xp_digest_hex(p->source, hex);
     AG_REQUIRE(strcmp(hex, source_hex) == 0, err, AG_EDATA, "%s: packed from other data: digest %s; expected %s", path,
                hex, source_hex);
-    return AG_OK;
-}
-
-static ag_code make_folder(const char *folder, ag_error *err)
-{
-    if (mkdir(folder, 0777) == 0 || errno == EEXIST)
-        return AG_OK;
-    bool mend = errno == EACCES || errno == EPERM || errno == EROFS || errno == ENOTDIR || errno == ENOENT || errno == ENAMETOOLONG;
-    return ag_fail(err, mend ? AG_ECONFIG : AG_EIO, "%s: cannot make this folder: %s", folder, strerror(errno));
-}
-
-ag_code xp_make_folder_of(const char *path, ag_error *err)
-{
-    char folder[XP_PATH_MAX];
-    if (!*path)
-        return AG_OK;
-    snprintf(folder, sizeof folder, "%s", path);
-    for (char *slash = strchr(folder + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        AG_TRY(err, make_folder(folder, err));
-        *slash = '/';
-    }
     return AG_OK;
 }
 

@@ -6,11 +6,12 @@
 #ifndef XP_OMNIGLOT_CACHE_H
 #define XP_OMNIGLOT_CACHE_H
 
-#include "autograd/status.h"
+#include "experiments/cache.h"
+#include "experiments/digest.h"
 
 #include <stdint.h>
 
-enum { XP_OMNIGLOT_SIDE = 28, XP_OMNIGLOT_PIXELS = 28 * 28, XP_PATH_MAX = 4096 };
+enum { XP_OMNIGLOT_SIDE = 28, XP_OMNIGLOT_PIXELS = 28 * 28 };
 
 typedef struct xp_omniglot_pack {
     int64_t n_character, n_drawing;
@@ -18,22 +19,16 @@ typedef struct xp_omniglot_pack {
     uint8_t *pixels;             /* [n_character, n_drawing, 28, 28]; ag_alloc */
 } xp_omniglot_pack;
 
-/* Where the cache is: cache_dir, or $XDG_CACHE_HOME/metalora, or $HOME/.cache/metalora. path has XP_PATH_MAX bytes.
- * Fails with AG_ECONFIG when none is set or the path is too long. */
+/* Where the packed file is, as xp_cache_path. */
 ag_code xp_omniglot_cache_path(const char *cache_dir, char *path, ag_error *err);
 /* The folder whose archives the cache can be made from: data_dir, or METALORA_DATA, or the cache's own (there 'metalora data
  * get' keeps them in omniglot/). dir has XP_PATH_MAX bytes. Fails as xp_omniglot_cache_path. */
 ag_code xp_omniglot_data_dir(const char *data_dir, const char *cache_dir, char *dir, ag_error *err);
-/* Makes the folder that path lies in, and those above it. AG_ECONFIG when it may not be made there, AG_EIO otherwise. */
-ag_code xp_make_folder_of(const char *path, ag_error *err);
 /* Makes the folder, writes a neighbour of path, flushes it to the disk, renames it (replace_file.h). AG_EIO, AG_ECONFIG. */
 ag_code xp_omniglot_cache_write(const xp_omniglot_pack *p, const char *path, ag_error *err);
 /* Reads and verifies. AG_EIO: cannot be read. AG_EDATA: not such a file, another version, truncated, damaged, or made
  * from other data than source_hex (64 digits). On failure p holds nothing. */
 ag_code xp_omniglot_cache_read(xp_omniglot_pack *p, const char *path, const char *source_hex, ag_error *err);
 void xp_omniglot_pack_release(xp_omniglot_pack *p);
-
-/* 32 bytes as 64 lower-case digits and a NUL. */
-void xp_digest_hex(const unsigned char digest[32], char hex[65]);
 
 #endif

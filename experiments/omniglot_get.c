@@ -5,7 +5,6 @@
 #include "experiments/replace_file.h"
 
 #include <inttypes.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,25 +106,9 @@ static ag_code refuse_offline(const get *g, ag_error *err)
 /* For information: archives zipped anew have other ones. */
 static ag_code tell_container(const get *g, int part, ag_error *err)
 {
-    enum { BLOCK = 65536 };
-    unsigned char digest[32];
-    char hex[65], line[XP_PATH_MAX];
-    size_t n;
-    int64_t bytes = 0;
-    crypto_hash_sha256_state hash;
-    crypto_hash_sha256_init(&hash);
-    FILE *f = fopen(g->fresh[part], "rbe");
-    unsigned char *block = f ? ag_alloc(BLOCK) : NULL;
-    for (; block && (n = fread(block, 1, BLOCK, f)) > 0; bytes += (int64_t)n)
-        crypto_hash_sha256_update(&hash, block, n);
-    bool good = block && !ferror(f), memory = f && !block;
-    ag_free(block);
-    if (f)
-        fclose(f);
-    AG_REQUIRE(!memory, err, AG_ENOMEM, "omniglot: out of memory (%d bytes)", BLOCK);
-    AG_REQUIRE(good, err, AG_EIO, "%s: cannot be read", g->fresh[part]);
-    crypto_hash_sha256_final(&hash, digest);
-    xp_digest_hex(digest, hex);
+    char hex[XP_DIGEST_HEX], line[XP_PATH_MAX];
+    int64_t bytes;
+    AG_TRY(err, xp_digest_file(g->fresh[part], hex, &bytes, err));
     snprintf(line, sizeof line, "%s: %" PRId64 " bytes, SHA-256 %s", xp_omniglot_archive_name(part), bytes, hex);
     note(g, line);
     return AG_OK;

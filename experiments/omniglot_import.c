@@ -1,7 +1,7 @@
-/* Omniglot's archives -> checked -> packed (omniglot_import.h). An archive is foreign: names are only compared, never
- * opened as files; sizes are bounded before anything is read. */
+/* Omniglot's archives -> checked -> packed (omniglot_import.h). */
 #include "experiments/omniglot_import.h"
 
+#include "experiments/archive.h"
 #include "experiments/image_png.h"
 #include "experiments/image_resize.h"
 #include "experiments/omniglot_cache.h"
@@ -11,23 +11,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <zip.h>
 
-enum { SIDE = 105, ENTRY_MAX = 65536, NAME_LENGTH_MAX = 255, ENTRIES_MAX = 200000 };
+enum { SIDE = 105, ENTRY_MAX = 65536, ENTRIES_MAX = 200000 };
 static const char *const parts[2] = { "images_background", "images_evaluation" };
 
 /* One drawing in an archive. */
 typedef struct entry {
     const char *name;       /* "alphabet/character/file.png", borrowed from the archive until it is closed */
     int part;
-    zip_uint64_t index;
-    size_t size;            /* [bytes] as the archive declares */
+    xp_archive_entry in;
 } entry;
 
 typedef struct import {
     const xp_omniglot_expect *expect;
     const char *path[2];
-    zip_t *zip[2];
+    xp_archive *archive[2];
     entry *entries;
     size_t n, room;
     xp_lanczos filter;
@@ -59,46 +57,7 @@ ag_code xp_omniglot_find_archive(const char *dir, int part, char *path, ag_error
                    "Omniglot's images_background.zip and images_evaluation.zip", dir, name, dir);
 }
 
-/* libzip's reason, as ours */
-static ag_code open_code(int status)
-{
-    switch (status) {
-    case ZIP_ER_MEMORY: return AG_ENOMEM;
-    case ZIP_ER_OPEN:
-    case ZIP_ER_READ:
-    case ZIP_ER_SEEK: return AG_EIO;
-    default: return AG_EDATA;
-    }
-}
-
-static ag_code open_archive(import *m, int part, ag_error *err)
-{
-    int status = 0;
-    m->zip[part] = zip_open(m->path[part], ZIP_RDONLY, &status);
-    if (m->zip[part])
-        return AG_OK;
-    zip_error_t why;
-    zip_error_init_with_code(&why, status);
-    ag_code code = ag_fail(err, open_code(status), "%s: cannot be opened as a zip archive: %s", m->path[part],
-                           zip_error_strerror(&why));
-    zip_error_fini(&why);
-    return code;
-}
-
 /* --- listing the drawings --- */
-
-/* No entry may point outside the archive's own tree, even though none is ever extracted. */
-static ag_code check_name(const char *name, const char *path, ag_error *err)
-{
-    AG_REQUIRE(strlen(name) <= NAME_LENGTH_MAX, err, AG_EDATA, "%s: an entry's name has %zu bytes; expected at most %d: %.40s...",
-               path, strlen(name), NAME_LENGTH_MAX, name);
-    AG_REQUIRE(name[0] != '/' && !strchr(name, '\\') && !strchr(name, ':'), err, AG_EDATA,
-               "%s: refused: the entry '%s' has an absolute or foreign path", path, name);
-    for (const char *p = name; p; p = strchr(p, '/') ? strchr(p, '/') + 1 : NULL)
-        AG_REQUIRE(strncmp(p, "..", 2) != 0 || (p[2] != '/' && p[2] != '\0'), err, AG_EDATA,
-                   "%s: refused: the entry '%s' climbs out of its folder by '..'", path, name);
-    return AG_OK;
-}
 
 /* Folders, other files and what macOS adds when it zips are no drawings. */
 static bool is_drawing(const char *name)
@@ -120,22 +79,20 @@ static const char *inner_name(const char *name, int part)
     return second && first > name && second > first + 1 && !strchr(second + 1, '/') ? name : NULL;
 }
 
-static ag_code list_entry(import *m, int part, zip_uint64_t index, ag_error *err)
+static ag_code list_entry(import *m, int part, int64_t index, ag_error *err)
 {
-    const char *path = m->path[part], *name = zip_get_name(m->zip[part], index, 0);
-    zip_stat_t st;
-    AG_REQUIRE(name && zip_stat_index(m->zip[part], index, 0, &st) == 0 && (st.valid & ZIP_STAT_SIZE), err, AG_EDATA,
-               "%s: entry %llu cannot be read: %s", path, (unsigned long long)index, zip_strerror(m->zip[part]));
-    AG_TRY(err, check_name(name, path, err));
-    AG_REQUIRE(st.size <= ENTRY_MAX, err, AG_EDATA,
-               "%s: refused: the entry '%s' declares %llu bytes unpacked; expected at most %d", path, name,
-               (unsigned long long)st.size, ENTRY_MAX);
-    if (!is_drawing(name))
+    xp_archive_entry e;
+    const char *path = m->path[part];
+    AG_TRY(err, xp_archive_entry_at(m->archive[part], index, &e, err));
+    AG_REQUIRE(e.size <= ENTRY_MAX, err, AG_EDATA,
+               "%s: refused: the entry '%s' declares %lld bytes unpacked; expected at most %d", path, e.name, (long long)e.size,
+               ENTRY_MAX);
+    if (!is_drawing(e.name))
         return AG_OK;
-    const char *inner = inner_name(name, part);
+    const char *inner = inner_name(e.name, part);
     AG_REQUIRE(inner, err, AG_EDATA, "%s: the picture '%s' is out of place; expected %s/ALPHABET/CHARACTER/FILE.png", path,
-               name, parts[part]);
-    m->entries[m->n++] = (entry){ .name = inner, .part = part, .index = index, .size = (size_t)st.size };
+               e.name, parts[part]);
+    m->entries[m->n++] = (entry){ .name = inner, .part = part, .in = e };
     return AG_OK;
 }
 
@@ -148,7 +105,7 @@ static int by_name(const void *a, const void *b)
 static ag_code list_drawings(import *m, ag_error *err)
 {
     for (int part = 0; part < 2; part++) {
-        zip_int64_t n = zip_get_num_entries(m->zip[part], 0);
+        int64_t n = xp_archive_count(m->archive[part]);
         AG_REQUIRE(n <= ENTRIES_MAX, err, AG_EDATA, "%s: refused: %lld entries; expected at most %d", m->path[part],
                    (long long)n, ENTRIES_MAX);
         m->room += (size_t)n;
@@ -156,7 +113,7 @@ static ag_code list_drawings(import *m, ag_error *err)
     m->entries = ag_alloc(m->room * sizeof *m->entries);
     AG_REQUIRE(m->entries, err, AG_ENOMEM, "omniglot: out of memory for %zu names", m->room);
     for (int part = 0; part < 2; part++)
-        for (zip_uint64_t i = 0, n = (zip_uint64_t)zip_get_num_entries(m->zip[part], 0); i < n; i++)
+        for (int64_t i = 0; i < xp_archive_count(m->archive[part]); i++)
             AG_TRY(err, list_entry(m, part, i, err));
     qsort(m->entries, m->n, sizeof *m->entries, by_name);
     for (size_t i = 1; i < m->n; i++)
@@ -211,25 +168,6 @@ static ag_code check_counts(const import *m, ag_error *err)
 
 /* --- reading --- */
 
-static ag_code read_entry(const import *m, const entry *e, unsigned char *bytes, ag_error *err)
-{
-    zip_file_t *f = zip_fopen_index(m->zip[e->part], e->index, 0);
-    AG_REQUIRE(f, err, AG_EDATA, "%s: the entry '%s' cannot be opened: %s", m->path[e->part], e->name,
-               zip_strerror(m->zip[e->part]));
-    /* One byte more than declared: the reader must come to the end, where it compares the checksum. What came before a
-     * wrong one is returned as if all were well; only the next read fails. */
-    unsigned char beyond;
-    zip_int64_t got = zip_fread(f, bytes, e->size + 1);
-    ag_code code = AG_OK;
-    if (got < 0 || ((size_t)got == e->size && zip_fread(f, &beyond, 1) < 0))
-        code = ag_fail(err, AG_EDATA, "%s: the entry '%s' is damaged: %s", m->path[e->part], e->name, zip_file_strerror(f));
-    else if ((size_t)got != e->size)
-        code = ag_fail(err, AG_EDATA, "%s: the entry '%s' is damaged: %lld bytes; %zu were declared", m->path[e->part],
-                       e->name, (long long)got, e->size);
-    zip_fclose(f);
-    return code;
-}
-
 static void hash_drawing(crypto_hash_sha256_state *hash, const entry *e, const uint8_t *picture)
 {
     uint8_t bits[SIDE * SIDE];
@@ -243,15 +181,15 @@ static void hash_drawing(crypto_hash_sha256_state *hash, const entry *e, const u
 
 static ag_code read_drawings(import *m, unsigned char *bytes, ag_error *err)
 {
-    char where[XP_PATH_MAX + NAME_LENGTH_MAX + 4];
+    char where[XP_PATH_MAX + XP_ARCHIVE_NAME_MAX + 4];
     uint8_t picture[SIDE * SIDE], scratch[SIDE * XP_OMNIGLOT_SIDE];
     crypto_hash_sha256_state hash;
     crypto_hash_sha256_init(&hash);
     for (size_t i = 0; i < m->n; i++) {
         const entry *e = &m->entries[i];
-        AG_TRY(err, read_entry(m, e, bytes, err));
+        AG_TRY(err, xp_archive_read(m->archive[e->part], &e->in, bytes, err));
         snprintf(where, sizeof where, "%s: %s", m->path[e->part], e->name);
-        AG_TRY(err, xp_png_read_bilevel(bytes, e->size, SIDE, SIDE, picture, where, err));
+        AG_TRY(err, xp_png_read_bilevel(bytes, (size_t)e->in.size, SIDE, SIDE, picture, where, err));
         hash_drawing(&hash, e, picture);
         xp_lanczos_apply(&m->filter, &m->filter, picture, scratch, m->pack.pixels + i * XP_OMNIGLOT_PIXELS);
     }
@@ -282,7 +220,7 @@ static ag_code pack_drawings(import *m, ag_error *err)
 static ag_code run_import(import *m, const char *cache, ag_error *err)
 {
     for (int part = 0; part < 2; part++)
-        AG_TRY(err, open_archive(m, part, err));
+        AG_TRY(err, xp_archive_open(&m->archive[part], m->path[part], err));
     AG_TRY(err, list_drawings(m, err));
     AG_TRY(err, check_counts(m, err));
     AG_TRY(err, pack_drawings(m, err));
@@ -294,8 +232,7 @@ static ag_code run_import(import *m, const char *cache, ag_error *err)
 static void release_import(import *m)
 {
     for (int part = 0; part < 2; part++)
-        if (m->zip[part])
-            zip_discard(m->zip[part]);
+        xp_archive_close(m->archive[part]);
     ag_free(m->entries);
     xp_lanczos_release(&m->filter);
     xp_omniglot_pack_release(&m->pack);
@@ -336,9 +273,4 @@ ag_code xp_omniglot_import(const char *dir, const char *cache_dir, char *report,
 {
     AG_TRY(err, xp_omniglot_import_expecting(&xp_omniglot_published, dir, cache_dir, report, n, err));
     return AG_OK;
-}
-
-const char *xp_zip_version(void)
-{
-    return zip_libzip_version();
 }

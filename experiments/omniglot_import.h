@@ -1,9 +1,7 @@
 /* Omniglot (Lake, Salakhutdinov & Tenenbaum 2015) from its two published archives to the packed cache.
  *
  *     char report[512];
- *     AG_TRY(err, xp_omniglot_import("~/data/omniglot", NULL, report, sizeof report, err));
- *
- * zip.h is included by omniglot_import.c only. */
+ *     AG_TRY(err, xp_omniglot_import("~/data/omniglot", NULL, report, sizeof report, err)); */
 #ifndef XP_OMNIGLOT_IMPORT_H
 #define XP_OMNIGLOT_IMPORT_H
 
@@ -39,7 +37,5 @@ ag_code xp_omniglot_import_files(const xp_omniglot_expect *expect, const char *c
  * Fails with AG_ECONFIG when it is not there or is no file. */
 ag_code xp_omniglot_find_archive(const char *dir, int part, char *path, ag_error *err);
 const char *xp_omniglot_archive_name(int part);   /* "images_background.zip" */
-
-const char *xp_zip_version(void);   /* libzip's */
 
 #endif

@@ -59,6 +59,8 @@ ag_code xp_results_scores(xp_results *r, const xp_scores *s, ag_error *err);
 /* One named tensor under /parameters/<name> (slashes in the name make groups). */
 ag_code xp_results_parameter(xp_results *r, const char *name, int ndim, const int64_t *shape, const ag_real *data,
                              ag_error *err);
+/* The root attribute base_digest: the digest of the pretrained network that the parameters belong to. */
+ag_code xp_results_base(xp_results *r, const char *digest, ag_error *err);
 /* A scalar under /system: seconds, peak_bytes, ...; the last value of a name counts. Without "seconds" the time from
  * create to close is stored. */
 ag_code xp_results_system(xp_results *r, const char *name, double value, const char *unit, ag_error *err);

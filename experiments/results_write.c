@@ -493,6 +493,15 @@ static ag_code put_system(hid_t file, const char *name, double value, const char
     return code;
 }
 
+ag_code xp_results_base(xp_results *r, const char *digest, ag_error *err)
+{
+    AG_REQUIRE(r && digest, err, AG_EINVAL, "xp_results_base: results or digest is NULL");
+    xp_h5_silence silence = xp_h5_begin();
+    ag_code code = xp_h5_set_string(r->file, "base_digest", digest, err);
+    xp_h5_end(silence);
+    return code == AG_OK ? code : ag_trail(err, code, __func__);
+}
+
 ag_code xp_results_system(xp_results *r, const char *name, double value, const char *unit, ag_error *err)
 {
     AG_REQUIRE(r && name, err, AG_EINVAL, "xp_results_system: results or name is NULL");

@@ -10,6 +10,7 @@
 #include "experiments/runner.h"
 #include "experiments/tasks.h"
 #include "meta/meta.h"
+#include "meta/network_model.h"
 #include "meta/optimizer.h"
 
 typedef struct xp_context xp_context;
@@ -71,13 +72,14 @@ typedef struct xp_episodes {
     xp_episode_size size;
 } xp_episodes;
 /* Fails with AG_ESTOP when the caller asked to stop: a long test ends within a chunk of tasks. */
-ag_code xp_fetch(void *episodes, int64_t first, int64_t count, ag_real *support_x, void *support_y, ag_real *query_x, void *query_y,
+ag_code xp_fetch(void *episodes, int64_t first, int64_t count, void *support_x, void *support_y, void *query_x, void *query_y,
                  ag_error *err);
 
-ag_code xp_open_source(const xp_context *x, uint64_t seed, xp_source **s, ag_error *err);
-/* The model of the configuration; an adapter rank of 0 leaves the adapter out. */
-ag_code xp_make_model(const xp_context *x, const xp_source *s, int64_t adapter_rank, bool symmetric, nn_model *m, ag_error *err);
-ag_code xp_make_optimizer(const xp_context *x, int64_t n, meta_optimizer *opt, ag_error *err);
+/* tasks: x->c->tasks, or a variation of it; k: of the model, for sources of texts. */
+ag_code xp_open_source(const xp_context *x, const xp_tasks *tasks, uint64_t seed, const nn_tokenizer *k, xp_source **s, ag_error *err);
+/* The episodes' size with the capacities that texts of it need. */
+ag_code xp_size_episode(const xp_source *s, uint64_t stream, xp_episode_size *size, ag_error *err);
+ag_code xp_make_optimizer(const xp_context *x, const meta_optimizer_options *more, int64_t n, meta_optimizer *opt, ag_error *err);
 double xp_outer_rate(const xp_config *c, int64_t iteration);
 double xp_now(void);                     /* monotonic [s] */
 bool xp_is(const char *option, const char *value);
@@ -86,6 +88,25 @@ ag_code xp_check_stop(const xp_context *x, ag_error *err);
 ag_code xp_store_parameters(const xp_context *x, const nn_model *m, const char *prefix, const ag_real *values, ag_error *err);
 /* AG_ENAN with the command that replays the episode; iteration from 1. What is in *err becomes part of the message. */
 ag_code xp_fail_nan(const xp_context *x, int64_t iteration, int64_t task, ag_error *err);
+
+/* ---- run_model.c ---- */
+
+/* What a pretrained network's models have in common; all NULL where model.kind is another. */
+typedef struct xp_base {
+    nn_network *net;
+    nn_tokenizer *tokenizer;             /* NULL: it reads no texts */
+    meta_adapter *adapter;
+    ag_real *values;                     /* of the adapter, from adapter.path; NULL: drawn */
+} xp_base;
+ag_code xp_base_open(xp_base *b, const xp_context *x, ag_error *err);
+void xp_base_close(xp_base *b);
+/* A model of the configuration for this source. n_class: outputs of its own linear layer; 0: it gives features. For
+ * model.kind linear adapter_rank 0 leaves the adapter out, and n_class is not used. */
+typedef struct xp_wish {
+    int64_t n_class, adapter_rank;
+    bool symmetric;
+} xp_wish;
+ag_code xp_make_model(const xp_context *x, const xp_base *b, const xp_source *s, const xp_wish *wish, nn_model *m, ag_error *err);
 
 /* ---- run_log.c: the journal and the result file. Nothing happens without them. ---- */
 

@@ -37,6 +37,7 @@ static void end_repeat(lora_run *r)
 {
     meta_lora_ml_free(r->trainer);
     meta_optimizer_release(&r->optimizer);
+    nn_model_release(&r->model);
     xp_source_close(r->source);
     ag_free(r->theta);
     ag_free(r->grad);
@@ -51,19 +52,19 @@ static ag_code make_training(lora_run *r, ag_error *err)
     const xp_config *c = r->c;
     int64_t private = 0;
     bool adapter = xp_is(c->outer.algorithm, "lora-ml");
-    xp_episodes e = { r->x, NULL, { r->seed, AG_STREAM_TRAIN, 0, 0 }, { 1, c->tasks.dim, 0 } };
-    AG_TRY(err, xp_open_source(r->x, r->seed, &r->source, err));
+    xp_episodes e = { r->x, NULL, { r->seed, AG_STREAM_TRAIN, 0, 0 }, { .way = 1, .shot = c->tasks.dim } };
+    AG_TRY(err, xp_open_source(r->x, &c->tasks, r->seed, NULL, &r->source, err));
     e.source = r->source;
-    AG_TRY(err, xp_make_model(r->x, r->source, adapter ? c->adapter.rank : 0, true, &r->model, err));
+    AG_TRY(err, xp_make_model(r->x, NULL, r->source, &(xp_wish){ .adapter_rank = adapter ? c->adapter.rank : 0, .symmetric = true }, &r->model, err));
     meta_lora_ml_options o = { .loss_scale = loss_scale(c), .inner_lr = c->inner.lr, .inner_steps = c->inner.steps, .n_support = c->tasks.dim };
-    AG_TRY(err, meta_lora_ml_new(&r->trainer, &r->model, &o, &(meta_batch){ c->outer.meta_batch, xp_fetch, &e }, r->seed, err));
+    AG_TRY(err, meta_lora_ml_new(&r->trainer, &r->model, &o, &(meta_batch){ .n_task = c->outer.meta_batch, .fetch = xp_fetch, .ctx = &e }, r->seed, err));
     meta_lora_ml_adapters(r->trainer, &private);
     r->adapters_before = ag_alloc_zero((size_t)private * sizeof *r->adapters_before);
     r->theta = ag_alloc_zero((size_t)r->model.n_value * sizeof *r->theta);
     r->grad = ag_alloc_zero((size_t)r->model.n_value * sizeof *r->grad);
     AG_REQUIRE(r->theta && r->grad && r->adapters_before, err, AG_ENOMEM, "run: no memory for %lld parameters", (long long)r->model.n_value);
     nn_model_draw(&r->model, r->seed, r->theta);
-    return xp_make_optimizer(r->x, r->model.n_value, &r->optimizer, err);
+    return xp_make_optimizer(r->x, NULL, r->model.n_value, &r->optimizer, err);
 }
 
 /* Makes what the repeat needs, at its start; all or nothing. */
@@ -118,12 +119,12 @@ static ag_code make_tester(lora_run *r, tester *t, ag_error *err)
     const xp_config *c = r->c;
     int64_t dim = c->tasks.dim, rank = c->adapter.test_rank > 0 ? c->adapter.test_rank : c->adapter.rank;
     double lr = c->inner.lr_query > 0 ? c->inner.lr_query : c->inner.lr;
-    AG_TRY(err, xp_make_model(r->x, r->source, rank, false, &r->test_model, err));
+    AG_TRY(err, xp_make_model(r->x, NULL, r->source, &(xp_wish){ .adapter_rank = rank }, &r->test_model, err));
     meta_options o = { .loss = META_MSE, .support_scale = loss_scale(c), .inner_lr = lr, .adapters_only = true, .n_support = dim, .n_query = dim };
     AG_TRY(err, meta_learner_new(&t->learner, &r->test_model, &o, err));
     AG_TRY(err, meta_state_init(&t->state, t->learner, r->seed, err));
     memcpy(t->state.values, r->theta, (size_t)r->base.numel * sizeof *r->theta);   /* the base is parameter 0 of both */
-    return meta_scorer_new(&t->scorer, t->learner, &(meta_scorer_options){ dim, dim, c->eval.steps, false, 0 }, err);
+    return meta_scorer_new(&t->scorer, t->learner, &(meta_scorer_options){ .n_support = dim, .n_query = dim, .steps = c->eval.steps }, err);
 }
 
 /* A fresh adapter on the trained base. */
@@ -133,15 +134,16 @@ static ag_code test(lora_run *r, ag_error *err)
     int64_t dim = c->tasks.dim;
     double *loss = r->loss + r->repeat * (c->eval.steps + 1);
     tester t = { 0 };
-    xp_episodes e = { r->x, r->source, { c->eval.seed, AG_STREAM_TEST, (uint64_t)r->repeat, 0 }, { 1, dim, dim } };
+    xp_episodes e = { r->x, r->source, { c->eval.seed, AG_STREAM_TEST, (uint64_t)r->repeat, 0 }, { .way = 1, .shot = dim, .query = dim } };
     ag_code code = make_tester(r, &t, err);
     if (code == AG_OK)
-        code = meta_scorer_run(t.scorer, &t.state, &(meta_batch){ 1, xp_fetch, &e }, loss, NULL, err);
+        code = meta_scorer_run(t.scorer, &t.state, &(meta_batch){ .n_task = 1, .fetch = xp_fetch, .ctx = &e }, loss, NULL, err);
     for (int64_t k = 0; k <= c->eval.steps && code == AG_OK; k++)
         loss[k] *= (double)dim;          /* from the mean over outputs to their sum */
     meta_scorer_free(t.scorer);
     meta_state_release(&t.state);
     meta_learner_free(t.learner);
+    nn_model_release(&r->test_model);
     return code;
 }
 

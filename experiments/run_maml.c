@@ -1,102 +1,166 @@
-/* Runs of MAML and its kin (FOMAML, joint training): train, validate, test, step by step (run_internal.h). */
-#include "experiments/run_internal.h"
+/* Runs of MAML and its kin (FOMAML, ANIL, Reptile, iMAML, ProtoNet, joint and multitask training, none): train, validate,
+ * test, step by step (run_internal.h). */
+#include "experiments/run_maml.h"
 
 #include "autograd/random.h"
 
 #include <math.h>
 #include <string.h>
 
-typedef struct maml_run {
-    xp_context *x;
-    const xp_config *c;
-    xp_source *source;
-    bool labels;                         /* classification */
-    nn_model model;
-    meta_learner *learner;
-    meta_state state, best;              /* best: on the validation episodes */
-    bool has_best;
-    double best_score;
-    meta_optimizer optimizer;
-    int64_t done, validated;             /* iterations trained; of the last validation */
-    int64_t tested;                      /* protocols */
-    meta_scorer *validator;
-    ag_real *grad;                       /* [state.n] */
-    double *scores;                      /* [2][episodes][steps + 1]: losses, then accuracies */
-} maml_run;
-
 /* ---- making ---- */
 
-static meta_options learner_options(const maml_run *r)
+static meta_head head_of(const char *head)
+{
+    return xp_is(head, "prototype") ? META_HEAD_PROTOTYPE : xp_is(head, "centroid") ? META_HEAD_CENTROID : META_HEAD_MODEL;
+}
+
+meta_head xp_test_head(const xp_config *c)
+{
+    return head_of(xp_is(c->eval.head, "same") ? c->model.head : c->eval.head);
+}
+
+/* Algorithms that look at no support while training. */
+static bool trains_without_steps(const xp_config *c)
+{
+    static const char *const names[] = { "joint", "protonet", "multitask", "none" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (xp_is(c->outer.algorithm, names[i]))
+            return true;
+    return false;
+}
+
+meta_options xp_learner_options(const xp_maml_run *r, const xp_episode_size *size)
 {
     const xp_config *c = r->c;
-    const xp_episode_size *size = &r->x->train;
     return (meta_options){
+        .algorithm = xp_is(c->outer.algorithm, "reptile") ? META_REPTILE : xp_is(c->outer.algorithm, "imaml") ? META_IMAML : META_MAML,
         .loss = r->labels ? META_CROSS_ENTROPY : META_MSE,
         .support_scale = xp_is(c->inner.loss_scale, "per-shot") ? (double)c->tasks.way : 1,
         .inner_lr = c->inner.lr,
+        .rule = xp_is(c->inner.rule, "adam") ? META_RULE_ADAM : META_RULE_SGD,
         .rate_scope = xp_is(c->inner.lr_scope, "element") ? META_RATE_ELEMENT
                     : xp_is(c->inner.lr_scope, "tensor") ? META_RATE_TENSOR : META_RATE_ALL,
         .learn_rates = c->inner.learn_lr,
-        .first_order = xp_is(c->outer.algorithm, "fomaml"),
+        .first_order = xp_is(c->outer.algorithm, "fomaml") || xp_is(c->outer.algorithm, "none") || xp_is(c->inner.rule, "adam"),
         .adapt_norm = c->model.adapt_norm,
-        .train_steps = xp_is(c->outer.algorithm, "joint") ? 0 : c->inner.steps,
+        .head_only = xp_is(c->outer.algorithm, "anil"),
+        .proximal = c->inner.proximal,
+        .cg_steps = c->outer.cg_steps,
+        .head = head_of(c->model.head),
+        .similarity = xp_is(c->model.similarity, "euclidean") ? META_SIMILARITY_EUCLIDEAN : META_SIMILARITY_COSINE,
+        .head_scale = c->model.head_scale,
+        .way = c->tasks.way,
+        .dropout = c->adapter.dropout > 0,
+        .train_steps = trains_without_steps(c) ? 0 : c->inner.steps,
         .n_support = size->way * size->shot,
         .n_query = size->way * size->query,
+        .support_capacity = size->support_capacity,
+        .query_capacity = size->query_capacity,
         .chunk = c->outer.chunk,
         .threads = r->x->o->threads,
     };
 }
 
-static int64_t query_at_test(const xp_config *c)
+ag_code xp_learner_make(const xp_maml_run *r, const meta_options *o, int64_t n_class, xp_learner *l, ag_error *err)
 {
-    return c->eval.query > 0 ? c->eval.query : c->tasks.query;
+    AG_TRY(err, xp_make_model(r->x, &r->base, r->source, &(xp_wish){ .n_class = n_class }, &l->model, err));
+    return meta_learner_new(&l->learner, &l->model, o, err);
 }
 
-static ag_code make_scorer(maml_run *r, int64_t shot, meta_scorer **sc, ag_error *err)
+void xp_learner_release(xp_learner *l)
 {
-    meta_scorer_options o = {
-        .n_support = r->c->tasks.way * shot, .n_query = r->c->tasks.way * query_at_test(r->c), .steps = r->c->eval.steps,
-        .inductive = xp_is(r->c->eval.protocol, "inductive"),
-    };
-    return meta_scorer_new(sc, r->learner, &o, err);
+    meta_learner_free(l->learner);
+    nn_model_release(&l->model);
 }
 
-static ag_code make_scores(double **scores, int64_t episodes, int64_t steps, ag_error *err)
+/* The training learner: multitask's has one layer for all training classes, whose labels are fixed. */
+static ag_code make_learner(xp_maml_run *r, ag_error *err)
 {
-    *scores = ag_alloc_zero((size_t)(2 * episodes * (steps + 1)) * sizeof **scores);
-    AG_REQUIRE(*scores, err, AG_ENOMEM, "run: no memory for the scores of %lld episodes", (long long)episodes);
+    xp_episode_size *size = &r->x->train;
+    bool multitask = xp_is(r->c->outer.algorithm, "multitask");
+    size->fixed_labels = multitask;
+    AG_TRY(err, xp_size_episode(r->source, AG_STREAM_TRAIN, size, err));
+    meta_options o = xp_learner_options(r, size);
+    int64_t classes = multitask ? xp_source_classes(r->source, AG_STREAM_TRAIN) : o.head == META_HEAD_MODEL ? r->c->tasks.way : 0;
+    o.head = multitask ? META_HEAD_MODEL : o.head;
+    AG_TRY(err, xp_learner_make(r, &o, classes, &r->train, err));
+    return xp_make_test_learner(r, err);
+}
+
+/* LoRA+: the rate of each number. */
+static ag_code make_rate_scale(xp_maml_run *r, ag_error *err)
+{
+    const nn_model *m = &r->train.model;
+    if (r->c->adapter.lr_ratio == 1 || !r->base.adapter)
+        return AG_OK;
+    r->rate_scale = ag_alloc((size_t)r->state.n * sizeof *r->rate_scale);
+    AG_REQUIRE(r->rate_scale, err, AG_ENOMEM, "run: no memory for %lld rates", (long long)r->state.n);
+    for (int64_t i = 0; i < r->state.n; i++)
+        r->rate_scale[i] = 1;
+    for (int p = 0; p < m->n_param; p++)
+        for (int64_t i = 0; m->param[p].rate > 0 && i < m->param[p].numel; i++)
+            r->rate_scale[m->param[p].offset + i] = (ag_real)m->param[p].rate;
     return AG_OK;
 }
 
-static ag_code make(maml_run *r, ag_error *err)
+static ag_code make_importance(xp_maml_run *r, ag_error *err)
 {
-    AG_TRY(err, xp_open_source(r->x, r->c->seed, &r->source, err));
-    r->labels = xp_source_example(r->source).labels;
-    AG_TRY(err, xp_make_model(r->x, r->source, 0, false, &r->model, err));
-    meta_options o = learner_options(r);
-    AG_TRY(err, meta_learner_new(&r->learner, &r->model, &o, err));
-    AG_TRY(err, meta_state_init(&r->state, r->learner, r->c->seed, err));
-    AG_TRY(err, meta_state_init(&r->best, r->learner, r->c->seed, err));
-    AG_TRY(err, xp_make_optimizer(r->x, r->state.n, &r->optimizer, err));
-    r->grad = ag_alloc((size_t)r->state.n * sizeof *r->grad);
-    AG_REQUIRE(r->grad, err, AG_ENOMEM, "run: no memory for a gradient of %lld numbers", (long long)r->state.n);
-    if (r->c->eval.validate_every == 0)
+    if (!r->base.adapter || !xp_is(r->c->adapter.kind, "adalora"))
         return AG_OK;
-    AG_TRY(err, make_scorer(r, r->c->tasks.shot, &r->validator, err));
-    return make_scores(&r->scores, r->c->eval.validation_episodes, r->c->eval.steps, err);
+    for (int i = 0; i < 2; i++) {
+        r->importance[i] = ag_alloc_zero((size_t)meta_adapter_values(r->base.adapter) * sizeof *r->importance[i]);
+        AG_REQUIRE(r->importance[i], err, AG_ENOMEM, "run: no memory for AdaLoRA's importances");
+    }
+    return AG_OK;
+}
+
+static ag_code make_validator(xp_maml_run *r, ag_error *err)
+{
+    const xp_config *c = r->c;
+    r->validation = (xp_episode_size){ .way = c->tasks.way, .shot = c->tasks.shot, .query = xp_query_at_test(c) };
+    int64_t n = c->eval.validation_episodes;
+    if (c->eval.validate_every == 0)
+        return AG_OK;
+    AG_TRY(err, xp_size_episode(r->source, AG_STREAM_VALIDATION, &r->validation, err));
+    AG_TRY(err, xp_make_scorer(r, &r->validation, &r->validator, err));
+    r->scores = ag_alloc_zero((size_t)(2 * n * (c->eval.steps + 1)) * sizeof *r->scores);
+    AG_REQUIRE(r->scores, err, AG_ENOMEM, "run: no memory for the scores of %lld episodes", (long long)n);
+    return AG_OK;
+}
+
+static ag_code make(xp_maml_run *r, ag_error *err)
+{
+    AG_TRY(err, xp_base_open(&r->base, r->x, err));
+    AG_TRY(err, xp_open_source(r->x, &r->c->tasks, r->c->seed, r->base.tokenizer, &r->source, err));
+    r->labels = xp_source_example(r->source).labels;
+    AG_TRY(err, make_learner(r, err));
+    AG_TRY(err, meta_state_init(&r->state, r->train.learner, r->c->seed, err));
+    AG_TRY(err, meta_state_init(&r->best, r->train.learner, r->c->seed, err));
+    AG_TRY(err, make_rate_scale(r, err));
+    AG_TRY(err, make_importance(r, err));
+    meta_optimizer_options more = { .n_decay = r->state.n_value, .scale = r->rate_scale };
+    AG_TRY(err, xp_make_optimizer(r->x, &more, r->state.n, &r->optimizer, err));
+    r->grad = ag_alloc_zero((size_t)(r->state.n > 0 ? r->state.n : 1) * sizeof *r->grad);
+    AG_REQUIRE(r->grad, err, AG_ENOMEM, "run: no memory for a gradient of %lld numbers", (long long)r->state.n);
+    return make_validator(r, err);
 }
 
 static void close_run(void *run)
 {
-    maml_run *r = run;
+    xp_maml_run *r = run;
     if (!r)
         return;
     meta_scorer_free(r->validator);
     meta_optimizer_release(&r->optimizer);
     meta_state_release(&r->state);
     meta_state_release(&r->best);
-    meta_learner_free(r->learner);
+    xp_learner_release(&r->train);
+    xp_learner_release(&r->test);
     xp_source_close(r->source);
+    xp_base_close(&r->base);
+    ag_free(r->rate_scale);
+    ag_free(r->importance[0]);
+    ag_free(r->importance[1]);
     ag_free(r->grad);
     ag_free(r->scores);
     ag_free(r);
@@ -104,7 +168,7 @@ static void close_run(void *run)
 
 static ag_code open_run(xp_context *x, void **run, ag_error *err)
 {
-    maml_run *r = ag_alloc_zero(sizeof *r);
+    xp_maml_run *r = ag_alloc_zero(sizeof *r);
     *run = r;
     AG_REQUIRE(r, err, AG_ENOMEM, "run: out of memory");
     r->x = x;
@@ -121,8 +185,9 @@ static size_t state_bytes(const meta_state *s)
 
 static int state(void *run, xp_state table[XP_MAX_STATE])
 {
-    maml_run *r = run;
+    xp_maml_run *r = run;
     size_t moments = (size_t)r->optimizer.n * sizeof *r->optimizer.first;
+    size_t importance = r->importance[0] ? (size_t)meta_adapter_values(r->base.adapter) * sizeof *r->importance[0] : 0;
     const xp_state list[] = {
         { "done", &r->done, sizeof r->done },
         { "validated", &r->validated, sizeof r->validated },
@@ -134,6 +199,8 @@ static int state(void *run, xp_state table[XP_MAX_STATE])
         { "best", r->best.values, state_bytes(&r->best) },
         { "best.score", &r->best_score, sizeof r->best_score },
         { "best.known", &r->has_best, sizeof r->has_best },
+        { "adalora.sensitivity", r->importance[0], importance },
+        { "adalora.uncertainty", r->importance[1], importance },
     };
     memcpy(table, list, sizeof list);
     return sizeof list / sizeof *list;
@@ -148,13 +215,12 @@ static ag_code restore(void *run, const xp_checkpoint *c, ag_error *err)
 /* ---- training ---- */
 
 /* Mean over the validation episodes after the last step; the best so far (by accuracy, else by loss) is kept. */
-static ag_code validate(maml_run *r, ag_error *err)
+static ag_code validate(xp_maml_run *r, ag_error *err)
 {
     const xp_config *c = r->c;
     int64_t n = c->eval.validation_episodes, width = c->eval.steps + 1;
     double *loss = r->scores, *accuracy = r->scores + n * width, sums[2] = { 0, 0 };
-    xp_episodes e = { r->x, r->source, { c->eval.seed, AG_STREAM_VALIDATION, 0, 0 }, { c->tasks.way, c->tasks.shot, query_at_test(c) } };
-    AG_TRY(err, meta_scorer_run(r->validator, &r->state, &(meta_batch){ n, xp_fetch, &e }, loss, accuracy, err));
+    AG_TRY(err, xp_score_episodes(r, r->validator, r->source, &r->validation, AG_STREAM_VALIDATION, &r->state, n, r->scores, err));
     for (int64_t i = 0; i < n; i++) {
         sums[0] += loss[i * width + width - 1] / (double)n;
         sums[1] += accuracy[i * width + width - 1] / (double)n;
@@ -173,13 +239,30 @@ static ag_code validate(maml_run *r, ag_error *err)
     return AG_OK;
 }
 
+static meta_batch batch_of(xp_maml_run *r, xp_episodes *e, int64_t n_task)
+{
+    return (meta_batch){ .n_task = n_task, .fetch = xp_fetch, .ctx = e,
+                         .seed = r->c->seed * 0x9E3779B97F4A7C15u + (uint64_t)r->done + 1 };
+}
+
+/* AdaLoRA's budget: falls over the middle half of the iterations. */
+static void prune(xp_maml_run *r)
+{
+    const xp_adapter *c = &r->c->adapter;
+    int64_t first = c->rank * meta_adapter_modules(r->base.adapter), last = c->budget > 0 ? c->budget : first / 2;
+    int64_t n = r->c->outer.iterations, budget = meta_adalora_budget(first, last, r->done, n / 4, n / 4, n);
+    meta_adalora_importance(r->base.adapter, r->state.values, r->grad, 0.85, 0.85, r->importance[0], r->importance[1]);
+    meta_adalora_prune(r->base.adapter, r->state.values, r->importance[0], r->importance[1], budget);
+}
+
 /* Writes first, moves the parameters then: a row that could not be written leaves them as they were. */
-static ag_code train_once(maml_run *r, ag_error *err)
+static ag_code train_once(xp_maml_run *r, ag_error *err)
 {
     const xp_config *c = r->c;
     xp_episodes e = { r->x, r->source, { c->seed, AG_STREAM_TRAIN, (uint64_t)r->done, 0 }, r->x->train };
+    meta_batch b = batch_of(r, &e, c->outer.meta_batch);
     meta_report report;
-    ag_code code = meta_outer_gradient(r->learner, &r->state, &(meta_batch){ c->outer.meta_batch, xp_fetch, &e }, r->grad, &report, err);
+    ag_code code = meta_outer_gradient(r->train.learner, &r->state, &b, r->grad, &report, err);
     if (code == AG_ENAN)
         return xp_fail_nan(r->x, r->done + 1, report.bad_task, err);
     AG_TRY(err, code);
@@ -188,21 +271,24 @@ static ag_code train_once(maml_run *r, ag_error *err)
                                                     lr, 0 }, err));
     meta_optimizer_step(&r->optimizer, lr, r->grad, r->state.values);
     r->done++;
+    if (r->importance[0])
+        prune(r);
     xp_progress_update(&r->x->progress, r->done, report.query_loss);
     return AG_OK;
 }
 
 static ag_code replay(void *run, int64_t iteration, int64_t task, xp_episode_report *report, ag_error *err)
 {
-    maml_run *r = run;
+    xp_maml_run *r = run;
     meta_report mean;
     for (; r->done < iteration - 1; report->trained++) {
         AG_TRY(err, xp_check_stop(r->x, err));
         AG_TRY(err, train_once(r, err));
     }
     xp_episodes e = { r->x, r->source, { r->c->seed, AG_STREAM_TRAIN, (uint64_t)r->done, (uint64_t)task }, r->x->train };
+    meta_batch b = batch_of(r, &e, 1);
     ag_error why = { 0 };
-    ag_code code = meta_outer_gradient(r->learner, &r->state, &(meta_batch){ 1, xp_fetch, &e }, r->grad, &mean, &why);
+    ag_code code = meta_outer_gradient(r->train.learner, &r->state, &b, r->grad, &mean, &why);
     if (code != AG_OK && code != AG_ENAN)
         return ag_fail(err, code, "%.1900s", why.message);
     report->finite = code == AG_OK;
@@ -213,66 +299,9 @@ static ag_code replay(void *run, int64_t iteration, int64_t task, xp_episode_rep
     return AG_OK;
 }
 
-/* ---- testing ---- */
-
-static ag_code score(maml_run *r, const meta_state *s, int64_t shot, const char *protocol, double *scores, ag_error *err)
-{
-    const xp_config *c = r->c;
-    int64_t n = c->eval.episodes, width = c->eval.steps + 1;
-    meta_scorer *sc = NULL;
-    uint64_t *seeds = ag_alloc((size_t)n * sizeof *seeds);
-    AG_REQUIRE(seeds, err, AG_ENOMEM, "run: no memory for %lld episode numbers", (long long)n);
-    for (int64_t i = 0; i < n; i++)
-        seeds[i] = (uint64_t)i;
-    xp_episodes e = { r->x, r->source, { c->eval.seed, AG_STREAM_TEST, 0, 0 }, { c->tasks.way, shot, query_at_test(c) } };
-    ag_code code = make_scorer(r, shot, &sc, err);
-    if (code == AG_OK)
-        code = meta_scorer_run(sc, s, &(meta_batch){ n, xp_fetch, &e }, scores, scores + n * width, err);
-    xp_scores result = { .protocol = protocol, .n_episode = n, .n_step = c->eval.steps, .loss = scores,
-                         .accuracy = r->labels ? scores + n * width : NULL, .episode_seed = seeds,
-                         .loss_unit = r->labels ? "nats" : "mean squared error", .diverged_above = c->eval.diverged_above };
-    if (code == AG_OK)
-        code = xp_log_scores(r->x, &result, err);
-    meta_scorer_free(sc);
-    ag_free(seeds);
-    return ag_trail(err, code, __func__);
-}
-
-static bool tests_best(const maml_run *r)
-{
-    return xp_is(r->c->eval.select, "best") && r->has_best;
-}
-
-static int shot_counts(const maml_run *r)
-{
-    return r->c->eval.n_shots > 0 ? r->c->eval.n_shots : 1;
-}
-
-/* The last parameters are reported besides the chosen ones. */
-static int protocols(const maml_run *r)
-{
-    return shot_counts(r) * (tests_best(r) ? 2 : 1);
-}
-
-/* The next shot count; with batch norm the protocol's name says how the query was normalised. */
-static ag_code test_next(maml_run *r, ag_error *err)
-{
-    const xp_eval *c = &r->c->eval;
-    bool norm = xp_is(r->c->model.norm, "batch"), best = tests_best(r), last = best && r->tested >= shot_counts(r);
-    int64_t shot = c->n_shots > 0 ? c->shots[r->tested % c->n_shots] : r->c->tasks.shot;
-    double *scores = NULL;
-    char name[64];
-    snprintf(name, sizeof name, "%lld-shot%s%s%s", (long long)shot, norm ? "-" : "", norm ? c->protocol : "", last ? "-last" : "");
-    AG_TRY(err, make_scores(&scores, c->episodes, c->steps, err));
-    ag_code code = score(r, best && !last ? &r->best : &r->state, shot, name, scores, err);
-    ag_free(scores);
-    r->tested += code == AG_OK;
-    return ag_trail(err, code, __func__);
-}
-
 /* ---- steps ---- */
 
-static bool validation_due(const maml_run *r)
+static bool validation_due(const xp_maml_run *r)
 {
     int64_t every = r->c->eval.validate_every;
     return every > 0 && r->done > r->validated && r->done % every == 0;
@@ -280,23 +309,25 @@ static bool validation_due(const maml_run *r)
 
 static ag_code step(void *run, bool *finished, ag_error *err)
 {
-    maml_run *r = run;
+    xp_maml_run *r = run;
     if (validation_due(r))
         return validate(r, err);
     if (r->done < r->c->outer.iterations)
         return train_once(r, err);
-    if (r->tested < protocols(r))
-        return test_next(r, err);
+    if (r->tested < xp_test_count(r))
+        return xp_test_next(r, err);
     *finished = true;
     return AG_OK;
 }
 
 static ag_code store(void *run, ag_error *err)
 {
-    maml_run *r = run;
-    const meta_state *s = tests_best(r) ? &r->best : &r->state;
-    AG_TRY(err, xp_results_system(r->x->results, "learner_bytes", (double)meta_learner_bytes(r->learner), "byte", err));
-    AG_TRY(err, xp_store_parameters(r->x, &r->model, "", s->values, err));
+    xp_maml_run *r = run;
+    const meta_state *s = xp_tests_best(r) ? &r->best : &r->state;
+    if (r->base.net)
+        AG_TRY(err, xp_results_base(r->x->results, r->base.net->digest, err));
+    AG_TRY(err, xp_results_system(r->x->results, "learner_bytes", (double)meta_learner_bytes(r->train.learner), "byte", err));
+    AG_TRY(err, xp_store_parameters(r->x, &r->train.model, "", s->values, err));
     return xp_results_parameter(r->x->results, "inner_lr", 1, &s->n_rate, s->values + s->n_value, err);
 }
 

@@ -22,23 +22,44 @@ ag_code xp_check_stop(const xp_context *x, ag_error *err)
     return AG_OK;
 }
 
-ag_code xp_fetch(void *ctx, int64_t first, int64_t count, ag_real *support_x, void *support_y, ag_real *query_x, void *query_y,
-                 ag_error *err)
+/* Bytes of x and y of one task's set of n examples. */
+static void set_bytes(const xp_episodes *e, int64_t n, int64_t capacity, size_t *x, size_t *y)
+{
+    xp_example_shape shape = xp_source_example(e->source);
+    nn_text_shape text = { n, e->x->c->model.max_tokens, capacity };
+    *x = (size_t)n * sizeof(ag_real);
+    for (int i = 0; i < shape.x_ndim; i++)
+        *x *= (size_t)shape.x_shape[i];
+    if (shape.text)
+        *x = (size_t)nn_text_numel(&text) * sizeof(int32_t);
+    *y = (size_t)n * (shape.labels ? sizeof(int32_t) : (size_t)shape.y_width * sizeof(ag_real));
+}
+
+ag_code xp_fetch(void *ctx, int64_t first, int64_t count, void *support_x, void *support_y, void *query_x, void *query_y, ag_error *err)
 {
     const xp_episodes *e = ctx;
+    size_t sx, sy, qx, qy;
     AG_TRY(err, xp_check_stop(e->x, err));
-    xp_example_shape shape = xp_source_example(e->source);
-    size_t x = 1, y = shape.labels ? sizeof(int32_t) : (size_t)shape.y_width * sizeof(ag_real);
-    for (int i = 0; i < shape.x_ndim; i++)
-        x *= (size_t)shape.x_shape[i];
-    size_t support = (size_t)(e->size.way * e->size.shot), query = (size_t)(e->size.way * e->size.query);
+    set_bytes(e, e->size.way * e->size.shot, e->size.support_capacity, &sx, &sy);
+    set_bytes(e, e->size.way * e->size.query, e->size.query_capacity, &qx, &qy);
     for (int64_t i = 0; i < count; i++) {
         xp_episode_id id = e->id;
+        size_t k = (size_t)i;
         id.task += (uint64_t)(first + i);
-        AG_TRY(err, xp_source_episode(e->source, &id, &e->size, support_x + (size_t)i * support * x,
-                                      (char *)support_y + (size_t)i * support * y, query_x + (size_t)i * query * x,
-                                      (char *)query_y + (size_t)i * query * y, err));
+        AG_TRY(err, xp_source_episode(e->source, &id, &e->size, (char *)support_x + k * sx, (char *)support_y + k * sy,
+                                      (char *)query_x + k * qx, (char *)query_y + k * qy, err));
     }
+    return AG_OK;
+}
+
+ag_code xp_size_episode(const xp_source *s, uint64_t stream, xp_episode_size *size, ag_error *err)
+{
+    nn_text_shape support, query;
+    if (!xp_source_example(s).text)
+        return AG_OK;
+    AG_TRY(err, xp_source_text_shape(s, stream, size, &support, &query, err));
+    size->support_capacity = support.capacity;
+    size->query_capacity = query.capacity;
     return AG_OK;
 }
 
@@ -47,36 +68,25 @@ static void show_note(void *ctx, const char *text)
     xp_progress_line(ctx, text);
 }
 
-ag_code xp_open_source(const xp_context *x, uint64_t seed, xp_source **s, ag_error *err)
+ag_code xp_open_source(const xp_context *x, const xp_tasks *tasks, uint64_t seed, const nn_tokenizer *k, xp_source **s, ag_error *err)
 {
     xp_source_options o = { .data_dir = x->o->data_dir, .cache_dir = x->o->cache_dir, .seed = seed, .note = show_note,
-                            .note_ctx = (void *)&x->progress };
-    return xp_source_open(s, &x->c->tasks, &o, err);
+                            .note_ctx = (void *)&x->progress, .tokenizer = k, .max_tokens = x->c->model.max_tokens };
+    return xp_source_open(s, tasks, &o, err);
 }
 
-ag_code xp_make_model(const xp_context *x, const xp_source *s, int64_t adapter_rank, bool symmetric, nn_model *m, ag_error *err)
-{
-    const xp_model *c = &x->c->model;
-    xp_example_shape shape = xp_source_example(s);
-    nn_options o = {
-        .kind = c->kind, .x_ndim = shape.x_ndim, .n_out = shape.labels ? x->c->tasks.way : shape.y_width,
-        .n_hidden = c->n_hidden, .activation = c->activation, .init = c->init, .init_std = c->init_std,
-        .head_init = c->head_init, .filters = c->filters, .max_pool = xp_is(c->pooling, "max"),
-        .batch_norm = xp_is(c->norm, "batch"), .norm_scale = c->norm_scale, .norm_epsilon = c->norm_epsilon,
-        .adapter_rank = adapter_rank, .adapter_symmetric = symmetric, .adapter_std = x->c->adapter.init_std,
-    };
-    memcpy(o.x_shape, shape.x_shape, sizeof o.x_shape);
-    memcpy(o.hidden, c->hidden, sizeof o.hidden);
-    return nn_model_init(m, &o, err);
-}
-
-ag_code xp_make_optimizer(const xp_context *x, int64_t n, meta_optimizer *opt, ag_error *err)
+ag_code xp_make_optimizer(const xp_context *x, const meta_optimizer_options *more, int64_t n, meta_optimizer *opt, ag_error *err)
 {
     const xp_outer *c = &x->c->outer;
     meta_optimizer_options o = {
         .kind = xp_is(c->optimizer, "sgd") ? META_SGD : META_ADAM, .beta1 = c->beta1 > 0 ? c->beta1 : -1, .beta2 = c->beta2,
         .epsilon = c->epsilon, .momentum = c->momentum, .clip_value = c->clip_value, .clip_norm = c->clip_norm,
+        .weight_decay = c->weight_decay,
     };
+    if (more) {
+        o.n_decay = more->n_decay;
+        o.scale = more->scale;
+    }
     return meta_optimizer_init(opt, &o, n, err);
 }
 

@@ -8,6 +8,7 @@
 #ifndef XP_RUN_SUMMARY_H
 #define XP_RUN_SUMMARY_H
 
+#include "autograd/real.h"
 #include "autograd/status.h"
 #include "experiments/statistics.h"
 
@@ -45,5 +46,21 @@ ag_code xp_run_read(xp_run *run, const char *path, ag_error *err);
 void xp_run_release(xp_run *run);
 /* Statistics of one inner step, 0 .. n_step; accuracy may be NULL and is not touched in regression. */
 void xp_run_step(const xp_protocol *p, int64_t step, xp_summary *loss, xp_summary *accuracy);
+
+/* What a run on a pretrained network learned: its named parameters and step sizes, and the network's digest. */
+typedef struct xp_run_array {
+    const char *name;
+    int ndim;
+    int64_t shape[4];
+    ag_real *data;               /* filled */
+} xp_run_array;
+typedef struct xp_run_start {
+    char *base_digest;
+    int64_t n_rate;
+    ag_real *rates;              /* [n_rate] */
+} xp_run_start;
+/* Fails as xp_run_read does; AG_EDATA also where an array is missing or of another shape. */
+ag_code xp_run_read_start(xp_run_start *s, const char *path, int n, const xp_run_array *arrays, ag_error *err);
+void xp_run_start_release(xp_run_start *s);
 
 #endif

@@ -15,7 +15,13 @@ static const struct {
 } algorithms[] = {
     { "maml", &xp_kind_maml },
     { "fomaml", &xp_kind_maml },
+    { "anil", &xp_kind_maml },
+    { "reptile", &xp_kind_maml },
+    { "imaml", &xp_kind_maml },
+    { "protonet", &xp_kind_maml },
     { "joint", &xp_kind_maml },
+    { "multitask", &xp_kind_maml },
+    { "none", &xp_kind_maml },
     { "lora-ml", &xp_kind_lora },
     { "standard-retraining", &xp_kind_lora },
 };
@@ -24,8 +30,10 @@ static const struct {
 
 void xp_context_init(xp_context *x, const xp_config *c, const xp_run_options *o)
 {
-    *x = (xp_context){ .c = c, .o = o, .started = xp_now(), .train = { c->tasks.way, c->tasks.shot, c->tasks.query },
+    *x = (xp_context){ .c = c, .o = o, .started = xp_now(), .train = { .way = c->tasks.way, .shot = c->tasks.shot, .query = c->tasks.query },
                        .command_line = o->command_line };
+    /* Until the steps begin there is no bar, but notes are shown. */
+    x->progress = (xp_progress){ .o.stream = o->progress, .kind = o->progress ? XP_PROGRESS_LINES : XP_PROGRESS_NONE };
     for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms; i++)
         if (xp_is(c->outer.algorithm, algorithms[i].algorithm))
             x->kind = algorithms[i].kind;
@@ -50,7 +58,7 @@ ag_code xp_context_results(xp_context *x, const xp_journal_head *head, ag_error 
     xp_provenance p = {
         .version = head->version, .instruction_set = head->instruction_set, .gemm = head->gemm, .libraries = head->libraries,
         .command_line = head->command_line, .threads = x->o->threads > 0 ? x->o->threads : 1,
-        .loss_unit = xp_is(x->c->tasks.source, "omniglot") ? "nats" : "mean squared error",
+        .loss_unit = xp_is(x->c->tasks.source, "sinusoid") || xp_is(x->c->tasks.source, "lora-linear") ? "mean squared error" : "nats",
     };
     /* Whether the file may be replaced is decided when the journal's lock is held. */
     return xp_results_create(&x->results, x->o->out, true, x->c, &p, err);

@@ -207,7 +207,7 @@ static void place_class(const omniglot *s, const xp_episode_size *size, int64_t 
     for (int64_t e = 0; e < size->shot + size->query; e++) {
         bool support = e < size->shot;
         int64_t row = (support ? e : e - size->shot) * size->way + c;
-        place(s, character, (int)drawings[e], turns, (support ? out->support_x : out->query_x) + row * XP_OMNIGLOT_PIXELS);
+        place(s, character, (int)drawings[e], turns, (ag_real *)(support ? out->support_x : out->query_x) + row * XP_OMNIGLOT_PIXELS);
         ((int32_t *)(support ? out->support_y : out->query_y))[row] = (int32_t)c;
     }
 }

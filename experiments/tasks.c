@@ -11,6 +11,13 @@ static const xp_source_type *const sources[] = {
     &xp_source_sinusoid,
     &xp_source_lora_linear,
     &xp_source_omniglot,
+    &xp_source_clinc150,
+    &xp_source_banking77,
+    &xp_source_hwu64,
+    &xp_source_text,
+    &xp_source_arrays,
+    &xp_source_caltech101,
+    &xp_source_lm,
 };
 enum { N_SOURCE = sizeof sources / sizeof *sources };
 
@@ -80,6 +87,11 @@ int64_t xp_source_examples_per_class(const xp_source *s)
     return s->type->examples ? s->type->examples(s->state) : 0;
 }
 
+int64_t xp_source_dropped(const xp_source *s)
+{
+    return s->type->dropped ? s->type->dropped(s->state) : 0;
+}
+
 static ag_code check_size(const xp_source *s, const xp_episode_size *size, ag_error *err)
 {
     const char *name = s->type->name;
@@ -92,8 +104,16 @@ static ag_code check_size(const xp_source *s, const xp_episode_size *size, ag_er
     return AG_OK;
 }
 
+ag_code xp_source_text_shape(const xp_source *s, uint64_t stream, const xp_episode_size *size, nn_text_shape *support,
+                             nn_text_shape *query, ag_error *err)
+{
+    AG_REQUIRE(s->shape.text, err, AG_EINVAL, "%s: its examples are no texts", s->type->name);
+    AG_TRY(err, check_size(s, size, err));
+    return s->type->capacity(s->state, stream, size, support, query, err);
+}
+
 ag_code xp_source_episode(const xp_source *s, const xp_episode_id *id, const xp_episode_size *size,
-                          ag_real *support_x, void *support_y, ag_real *query_x, void *query_y, ag_error *err)
+                          void *support_x, void *support_y, void *query_x, void *query_y, ag_error *err)
 {
     AG_REQUIRE(s && id && size, err, AG_EINVAL, "xp_source_episode: source, id or size is NULL");
     AG_REQUIRE(id->stream == AG_STREAM_TRAIN || id->stream == AG_STREAM_VALIDATION || id->stream == AG_STREAM_TEST,

@@ -14,6 +14,8 @@
 #include "autograd/real.h"
 #include "autograd/status.h"
 #include "experiments/config.h"
+#include "models/text.h"
+#include "models/tokenizer/tokenizer.h"
 
 typedef struct xp_source xp_source;
 
@@ -23,6 +25,8 @@ typedef struct xp_source_options {
     uint64_t seed;               /* of the world shared by all tasks */
     void (*note)(void *ctx, const char *text);   /* gets what the user should know though nothing failed; may be NULL */
     void *note_ctx;
+    const nn_tokenizer *tokenizer;   /* of text sources: of the model that will read them; must outlive the source */
+    int64_t max_tokens;          /* of one text, special tokens included */
 } xp_source_options;
 
 typedef struct xp_episode_id {
@@ -31,6 +35,8 @@ typedef struct xp_episode_id {
 
 typedef struct xp_episode_size {
     int64_t way, shot, query;    /* query and shot per class; regression: way = 1 */
+    bool fixed_labels;           /* a label is the class's place among all of the split, not among the episode's */
+    int64_t support_capacity, query_capacity;   /* texts: C of the two sets, from xp_source_text_shape */
 } xp_episode_size;
 
 /* What one example looks like. */
@@ -39,6 +45,7 @@ typedef struct xp_example_shape {
     int64_t x_shape[4];          /* sinusoid [1]; images [28, 28, 1] (height, width, channel) */
     bool labels;                 /* y is an int32 class 0 .. way-1, else ag_real [y_width] */
     int64_t y_width;
+    bool text;                   /* x of a whole set is one int32 array as models/text.h lays it out; x_ndim is 0 */
 } xp_example_shape;
 
 /* Opens the source named by tasks->source; opt may be NULL (all zero). *s is NULL on failure. Fails with AG_ECONFIG
@@ -54,14 +61,21 @@ const char *xp_source_about(int i);
  * shot and query. lora-linear: the examples of a set are exactly tasks.dim, see xp_lora_linear_truth. */
 int64_t xp_source_classes(const xp_source *s, uint64_t stream);
 int64_t xp_source_examples_per_class(const xp_source *s);
+/* Text sources: the shapes of an episode's two sets. The capacity is the greatest number of tokens in 1,000 simulated
+ * episodes of the split, a multiple of 8; an episode that has more loses tokens by nn_text_pack's rule, and
+ * xp_source_dropped counts them. Fails as an episode of this size would. */
+ag_code xp_source_text_shape(const xp_source *s, uint64_t stream, const xp_episode_size *size, nn_text_shape *support,
+                             nn_text_shape *query, ag_error *err);
+int64_t xp_source_dropped(const xp_source *s);
 
-/* One episode. support_x [way*shot, x_shape...], query_x [way*query, x_shape...]; y int32 [way*shot] or
+/* One episode. support_x ag_real [way*shot, x_shape...], query_x [way*query, x_shape...] (texts: int32, packed: n =
+ * way*shot or way*query, length = max_tokens, capacity as size says); y int32 [way*shot] or
  * ag_real [way*shot, y_width], same for query. Examples are ordered shot-major: (example 0 of each class, then
  * example 1 of each, ...). Support and query never share a drawing. Buffers are the caller's, overwritten; a buffer
  * of no examples (shot or query 0) may be NULL. Fails with AG_ECONFIG, giving the numbers, when way exceeds the
  * classes of the split or shot + query the examples of a class. */
 ag_code xp_source_episode(const xp_source *s, const xp_episode_id *id, const xp_episode_size *size,
-                          ag_real *support_x, void *support_y, ag_real *query_x, void *query_y, ag_error *err);
+                          void *support_x, void *support_y, void *query_x, void *query_y, ag_error *err);
 
 /* lora-linear: m [dim, dim] row-major = A* + U* U*^T, the matrix behind a task, for ||M - A_hat||_F^2.
  * Training tasks are a fixed set of tasks.n_task: id->task mod n_task chooses, seed and iteration play no part;

@@ -8,7 +8,7 @@
 
 /* Where an episode goes: the arguments of xp_source_episode. NULL where there are no examples. */
 typedef struct xp_episode_out {
-    ag_real *support_x, *query_x;
+    void *support_x, *query_x;
     void *support_y, *query_y;
 } xp_episode_out;
 
@@ -21,6 +21,11 @@ typedef struct xp_source_type {
     void (*close)(void *state);
     int64_t (*classes)(const void *state, uint64_t stream);   /* NULL: none */
     int64_t (*examples)(const void *state);                   /* per class; NULL: as many as wanted */
+    /* Text sources; else NULL. What capacity found comes back in the size of the episodes asked for (support_capacity,
+     * query_capacity): nothing is remembered. */
+    ag_code (*capacity)(const void *state, uint64_t stream, const xp_episode_size *size, nn_text_shape *support,
+                        nn_text_shape *query, ag_error *err);
+    int64_t (*dropped)(const void *state);
     /* way >= 1, shot and query >= 0 and buffers are checked before. Pure, thread-safe, no allocation. */
     ag_code (*episode)(const void *state, const xp_episode_id *id, const xp_episode_size *size,
                        const xp_episode_out *out, ag_error *err);
@@ -32,6 +37,7 @@ struct xp_source {
     void *state;
 };
 
-extern const xp_source_type xp_source_sinusoid, xp_source_lora_linear, xp_source_omniglot;
+extern const xp_source_type xp_source_sinusoid, xp_source_lora_linear, xp_source_omniglot, xp_source_clinc150, xp_source_banking77,
+    xp_source_hwu64, xp_source_text, xp_source_arrays, xp_source_caltech101, xp_source_lm;
 
 #endif

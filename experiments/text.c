@@ -81,9 +81,10 @@ void xp_text_right(xp_text *t, const char *s, int width)
     xp_text_bytes(t, s, strlen(s));
 }
 
-/* Bytes of the well-formed UTF-8 character at s (Unicode 15, table 3-7), 0 if there is none. */
-static size_t utf8_length(const unsigned char *s)
+/* Unicode 15, table 3-7. */
+size_t xp_text_character(const char *text)
 {
+    const unsigned char *s = (const unsigned char *)text;
     if (s[0] < 0x80)
         return 1;
     unsigned char low = 0x80, high = 0xbf;   /* bounds of the second byte */
@@ -108,7 +109,7 @@ void xp_text_json_string(xp_text *t, const char *s)
     }
     xp_text_bytes(t, "\"", 1);
     while (*s) {
-        size_t n = utf8_length((const unsigned char *)s);
+        size_t n = xp_text_character(s);
         if (n == 0)
             xp_text_add(t, "\\ufffd");
         else if (*s == '"' || *s == '\\')

@@ -32,6 +32,8 @@ void xp_text_json_number(xp_text *t, double v);
 ag_code xp_text_take(xp_text *t, char **out, ag_error *err);
 void xp_text_release(xp_text *t);
 
+/* Bytes of the well-formed UTF-8 character at the NUL-terminated s; 0: there is none. */
+size_t xp_text_character(const char *s);
 /* Characters of a UTF-8 string. */
 int xp_text_width(const char *s);
 /* Whether the environment's locale (LC_ALL, LC_CTYPE, LANG, the first that is set) is a UTF-8 one. */

@@ -1,9 +1,9 @@
 /* Versions of everything a result depends on, for --version and the result file. */
 #include "autograd/autograd.h"
 #include "autograd/real.h"
+#include "experiments/archive.h"
 #include "experiments/cli_commands.h"
 #include "experiments/image_png.h"
-#include "experiments/omniglot_import.h"
 #include "experiments/results_hdf5.h"
 #include "experiments/runner.h"
 #include "experiments/yaml_read.h"

@@ -1,28 +1,11 @@
-/* MAML's outer gradient by the backward recurrence (docs/architecture.md, "Meta-gradients without the long tape").
- *
- *   theta_{k+1} = theta_k - alpha g_k,  g_k = grad of the support loss at theta_k
- *   lambda_K = grad of the query loss at theta_K
- *   lambda_k = lambda_{k+1} - H_k (alpha lambda_{k+1}),  d/d alpha = -sum_k g_k lambda_{k+1}
- *   shared parameters: grad of the query loss - sum_k (mixed derivative)_k (alpha lambda_{k+1})
- *
- * H_k v is stage 2 of the support program, whose stage 1 gave g_k. Only theta_k is kept of each step; the stage-1
- * results of the last step (and of step 0, which has a frame of its own) are still there when its H is needed, those of
- * the steps between are computed again. */
+/* Learners: episodes in chunks through the inner loop, the query, and the algorithm's backward pass (maml.c, reptile.c,
+ * imaml.c); sums over tasks and chunks in a fixed order. */
 #include "meta/learn_internal.h"
 
 #include "autograd/random.h"
 
 #include <math.h>
 #include <string.h>
-
-/* One thread's memory. Arrays of adapted values are [chunk * n_adapted], of shared ones [chunk * n_shared]. */
-typedef struct meta_worker {
-    ag_frame *first, *later, *query;
-    meta_data data;
-    ag_real *theta;                  /* [steps][chunk * n_adapted]: theta_1 .. theta_K */
-    ag_real *g_first, *g_later, *lambda, *tangent, *hv, *shared, *hv_shared, *rate_grad;
-    ag_real *support_loss, *unused_loss, *query_loss, *accuracy;   /* [chunk] */
-} meta_worker;
 
 struct meta_chunk_result {
     ag_code code;
@@ -33,21 +16,34 @@ struct meta_chunk_result {
 
 /* ---- making and freeing ---- */
 
-static int64_t rate_count(const meta_plan *plan, meta_rate_scope scope)
+static const meta_backward *backward_of(const meta_options *o)
 {
-    return scope == META_RATE_ALL ? 1 : scope == META_RATE_TENSOR ? plan->n_adapted_params : plan->n_adapted;
+    return o->algorithm == META_REPTILE ? &meta_backward_reptile
+         : o->algorithm == META_IMAML ? &meta_backward_imaml : meta_backward_maml(o->first_order);
+}
+
+static meta_set support_set(const meta_options *o)
+{
+    return (meta_set){ o->n_support, o->support_capacity };
 }
 
 static ag_code compile_programs(meta_learner *l, ag_error *err)
 {
     const meta_options *o = &l->options;
-    meta_program_options p = { .n_task = l->chunk, .n_example = o->n_support, .theta_shared = true, .hessian = !o->first_order };
+    const meta_backward *back = backward_of(o);
+    meta_program_options p = { .n_task = l->chunk, .set = support_set(o), .theta_shared = true, .dropout = o->dropout };
+    p.hessian = back->hessian_first;
     if (o->train_steps >= 1)
         AG_TRY(err, meta_compile_support(&l->plan, &p, &l->first, err));
+    p.gradient = !o->first_order && back->query_gradient;
+    if (l->plan.head == META_HEAD_CENTROID)
+        AG_TRY(err, meta_compile_start(&l->plan, &p, &l->start, err));
     p.theta_shared = false;
-    if (o->train_steps >= 2)
+    p.hessian = back->hessian_later;
+    if (o->train_steps >= (back->needs_later ? 1 : 2))
         AG_TRY(err, meta_compile_support(&l->plan, &p, &l->later, err));
-    p = (meta_program_options){ .n_task = l->chunk, .n_example = o->n_query, .theta_shared = o->train_steps == 0, .gradient = true };
+    p = (meta_program_options){ .n_task = l->chunk, .set = { o->n_query, o->query_capacity }, .support = support_set(o),
+                                .theta_shared = o->train_steps == 0, .gradient = back->query_gradient, .dropout = o->dropout };
     return meta_compile_query(&l->plan, &p, &l->query, err);
 }
 
@@ -58,30 +54,56 @@ static ag_code new_array(ag_real **a, int64_t n, ag_error *err)
     return AG_OK;
 }
 
-static void bind_support(const meta_learner *l, meta_worker *w, ag_frame *f, ag_real *g, ag_real *loss)
+static ag_code support_frame(const meta_learner *l, meta_worker *w, const ag_program *p, bool hessian, ag_real *g, ag_real *loss,
+                             ag_frame **f, ag_error *err)
 {
     const meta_plan *plan = &l->plan;
-    ag_frame_input(f, META_IN_X, w->data.support_x);
-    ag_frame_input(f, META_IN_Y, w->data.support_y);
-    ag_frame_output(f, META_OUT_LOSS, loss);
-    int next = meta_bind_outputs(plan, f, 1, l->chunk, true, g);
-    if (l->options.first_order)
-        return;
-    meta_bind_tangents(plan, f, META_IN_PARAMS + plan->model->n_param, l->chunk, w->tangent);
-    next = meta_bind_outputs(plan, f, next, l->chunk, true, w->hv);
-    meta_bind_outputs(plan, f, next, l->chunk, false, w->hv_shared);
+    if (!p)
+        return AG_OK;
+    AG_TRY(err, ag_frame_new(p, f, err));
+    meta_bind_data(&w->data, *f, false);
+    meta_bind_frozen(plan, *f);
+    ag_frame_output(*f, META_OUT_LOSS, loss);
+    int next = meta_bind_outputs(plan, *f, 1, l->chunk, META_ADAPTED, g);
+    if (!hessian)
+        return AG_OK;
+    meta_bind_inputs(plan, *f, meta_first_tangent(plan), l->chunk, META_ADAPTED, w->tangent);
+    next = meta_bind_outputs(plan, *f, next, l->chunk, META_ADAPTED, w->hv);
+    meta_bind_outputs(plan, *f, next, l->chunk, META_SHARED, w->hv_shared);
+    return AG_OK;
 }
 
-static void bind_query(const meta_learner *l, meta_worker *w)
+static ag_code query_frame(const meta_learner *l, meta_worker *w, ag_error *err)
 {
-    ag_frame_input(w->query, META_IN_X, w->data.query_x);
-    ag_frame_input(w->query, META_IN_Y, w->data.query_y);
+    AG_TRY(err, ag_frame_new(l->query, &w->query, err));
+    meta_bind_data(&w->data, w->query, true);
+    meta_bind_frozen(&l->plan, w->query);
     int next = 0;
     ag_frame_output(w->query, next++, w->query_loss);
     if (l->plan.loss == META_CROSS_ENTROPY)
         ag_frame_output(w->query, next++, w->accuracy);
-    next = meta_bind_outputs(&l->plan, w->query, next, l->chunk, true, w->lambda);
-    meta_bind_outputs(&l->plan, w->query, next, l->chunk, false, w->shared);
+    if (!backward_of(&l->options)->query_gradient)
+        return AG_OK;
+    next = meta_bind_outputs(&l->plan, w->query, next, l->chunk, META_ADAPTED, w->lambda);
+    meta_bind_outputs(&l->plan, w->query, next, l->chunk, META_SHARED, w->shared);
+    return AG_OK;
+}
+
+/* Its tangents are what lambda says of the head, its gradients go to hv and hv_shared. */
+static ag_code start_frame(const meta_learner *l, meta_worker *w, ag_error *err)
+{
+    if (!l->start)
+        return AG_OK;
+    AG_TRY(err, ag_frame_new(l->start, &w->start, err));
+    meta_bind_data(&w->data, w->start, false);
+    meta_bind_frozen(&l->plan, w->start);
+    int next = meta_bind_outputs(&l->plan, w->start, 0, l->chunk, META_START, w->start_values);
+    if (l->options.first_order || !backward_of(&l->options)->query_gradient)
+        return AG_OK;
+    meta_bind_inputs(&l->plan, w->start, meta_first_tangent(&l->plan), l->chunk, META_START, w->lambda);
+    next = meta_bind_outputs(&l->plan, w->start, next, l->chunk, META_ADAPTED_MODEL, w->hv);
+    meta_bind_outputs(&l->plan, w->start, next, l->chunk, META_SHARED, w->hv_shared);
+    return AG_OK;
 }
 
 static ag_code worker_init(const meta_learner *l, meta_worker *w, ag_error *err)
@@ -93,32 +115,29 @@ static ag_code worker_init(const meta_learner *l, meta_worker *w, ag_error *err)
         { &w->tangent, adapted }, { &w->hv, adapted }, { &w->shared, shared }, { &w->hv_shared, shared },
         { &w->rate_grad, adapted }, { &w->support_loss, l->chunk }, { &w->unused_loss, l->chunk },
         { &w->query_loss, l->chunk }, { &w->accuracy, l->chunk },
+        { &w->start_values, l->plan.head == META_HEAD_CENTROID ? adapted : 0 }, { &w->second, o->rule == META_RULE_ADAM ? adapted : 0 },
+        { &w->cg[0], o->algorithm == META_IMAML ? adapted : 0 }, { &w->cg[1], o->algorithm == META_IMAML ? adapted : 0 },
     };
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         AG_TRY(err, new_array(arrays[i].array, arrays[i].n, err));
-    AG_TRY(err, meta_data_init(&w->data, &l->plan, l->chunk, o->n_support, o->n_query, err));
-    AG_TRY(err, ag_frame_new(l->query, &w->query, err));
-    bind_query(l, w);
-    if (l->first) {
-        AG_TRY(err, ag_frame_new(l->first, &w->first, err));
-        bind_support(l, w, w->first, w->g_first, w->support_loss);
-    }
-    if (l->later) {
-        AG_TRY(err, ag_frame_new(l->later, &w->later, err));
-        bind_support(l, w, w->later, w->g_later, w->unused_loss);
-    }
-    return AG_OK;
+    const meta_backward *back = backward_of(o);
+    AG_TRY(err, meta_data_init(&w->data, &l->plan, l->chunk, support_set(o), (meta_set){ o->n_query, o->query_capacity }, err));
+    AG_TRY(err, query_frame(l, w, err));
+    AG_TRY(err, start_frame(l, w, err));
+    AG_TRY(err, support_frame(l, w, l->first, back->hessian_first, w->g_first, w->support_loss, &w->first, err));
+    return support_frame(l, w, l->later, back->hessian_later, w->g_later, w->unused_loss, &w->later, err);
 }
 
 static void worker_release(meta_worker *w)
 {
     ag_real *arrays[] = { w->theta, w->g_first, w->g_later, w->lambda, w->tangent, w->hv, w->shared, w->hv_shared, w->rate_grad,
-                          w->support_loss, w->unused_loss, w->query_loss, w->accuracy };
+                          w->support_loss, w->unused_loss, w->query_loss, w->accuracy, w->start_values, w->second, w->cg[0], w->cg[1] };
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         ag_free(arrays[i]);
     ag_frame_free(w->first);
     ag_frame_free(w->later);
     ag_frame_free(w->query);
+    ag_frame_free(w->start);
     meta_data_release(&w->data);
 }
 
@@ -129,14 +148,17 @@ static ag_code check_options(const meta_options *o, ag_error *err)
     AG_REQUIRE(o->train_steps >= 0 && o->chunk >= 0 && o->threads >= 0, err, AG_EINVAL, "meta: steps, chunk and threads must not be negative");
     AG_REQUIRE(isfinite(o->inner_lr) && isfinite(o->support_scale) && o->support_scale >= 0, err, AG_EINVAL,
                "meta: inner_lr %g and support_scale %g; finite numbers, and a scale of at least 0, are expected", o->inner_lr, o->support_scale);
+    AG_REQUIRE(o->algorithm != META_IMAML || o->proximal > 0, err, AG_EINVAL, "meta: imaml's proximal is %g; above 0 is expected", o->proximal);
+    AG_REQUIRE(o->algorithm == META_MAML || !o->learn_rates, err, AG_EINVAL, "meta: rates are learned by MAML and FOMAML only");
+    AG_REQUIRE(o->rule == META_RULE_SGD || o->first_order || o->algorithm == META_REPTILE, err, AG_EINVAL,
+               "meta: nothing is differentiated through Adam in the inner loop; first_order or Reptile is expected");
     return AG_OK;
 }
 
 static ag_code build(meta_learner *l, ag_error *err)
 {
-    meta_plan_init(&l->plan, &l->model, &l->options);
-    AG_REQUIRE(l->plan.n_adapted > 0, err, AG_EINVAL, "meta: the model has no parameter to adapt");
-    l->n_rate = rate_count(&l->plan, l->options.rate_scope);
+    AG_TRY(err, meta_plan_init(&l->plan, l->model, &l->options, err));
+    AG_REQUIRE(l->plan.n_adapted > 0 || l->options.train_steps == 0, err, AG_EINVAL, "meta: the model has no parameter to adapt");
     AG_TRY(err, compile_programs(l, err));
     AG_TRY(err, meta_pool_new(&l->pool, l->threads, err));
     l->workers = ag_alloc_zero((size_t)l->threads * sizeof *l->workers);
@@ -152,7 +174,7 @@ ag_code meta_learner_new(meta_learner **out, const nn_model *m, const meta_optio
     AG_TRY(err, check_options(o, err));
     meta_learner *l = ag_alloc_zero(sizeof *l);
     AG_REQUIRE(l, err, AG_ENOMEM, "meta: no memory for a learner");
-    l->model = *m;
+    l->model = m;
     l->options = *o;
     l->chunk = o->chunk > 0 ? o->chunk : 1;
     l->threads = o->threads > 0 ? o->threads : 1;
@@ -175,6 +197,8 @@ void meta_learner_free(meta_learner *l)
     ag_program_free(l->first);
     ag_program_free(l->later);
     ag_program_free(l->query);
+    ag_program_free(l->start);
+    meta_plan_release(&l->plan);
     ag_free(l->chunk_grad);
     ag_free(l->chunk_result);
     ag_free(l);
@@ -188,7 +212,12 @@ size_t meta_learner_step_bytes(const meta_learner *l)
 /* Numbers the outer optimiser moves. */
 static int64_t moved_count(const meta_learner *l)
 {
-    return l->model.n_value + (l->options.learn_rates ? l->n_rate : 0);
+    return l->model->n_value + (l->options.learn_rates ? l->plan.n_rate : 0);
+}
+
+meta_head meta_learner_head(const meta_learner *l)
+{
+    return l->options.head;
 }
 
 size_t meta_learner_bytes(const meta_learner *l)
@@ -196,16 +225,16 @@ size_t meta_learner_bytes(const meta_learner *l)
     int64_t numbers = 6 * l->plan.n_adapted + 2 * l->plan.n_shared + 4;   /* worker_init's arrays but theta */
     const meta_worker *w = &l->workers[0];
     size_t each = (size_t)(l->chunk * numbers) * sizeof(ag_real) + meta_data_bytes(&w->data, l->chunk);
-    each += ag_frame_bytes(w->query) + ag_frame_bytes(w->first) + ag_frame_bytes(w->later);
+    each += ag_frame_bytes(w->query) + ag_frame_bytes(w->first) + ag_frame_bytes(w->later) + ag_frame_bytes(w->start);
     return (size_t)l->threads * each + (size_t)(l->n_chunk * moved_count(l)) * sizeof *l->chunk_grad;
 }
 
 ag_code meta_state_init(meta_state *s, const meta_learner *l, uint64_t seed, ag_error *err)
 {
-    *s = (meta_state){ .n_value = l->model.n_value, .n_rate = l->n_rate };
+    *s = (meta_state){ .n_value = l->model->n_value, .n_rate = l->plan.n_rate };
     s->n = moved_count(l);
     AG_TRY(err, new_array(&s->values, s->n_value + s->n_rate, err));
-    nn_model_draw(&l->model, seed, s->values);
+    nn_model_draw(l->model, seed, s->values);
     for (int64_t i = 0; i < s->n_rate; i++)
         s->values[s->n_value + i] = (ag_real)l->options.inner_lr;
     return AG_OK;
@@ -219,55 +248,85 @@ void meta_state_release(meta_state *s)
 
 /* ---- one chunk ---- */
 
+ag_real *meta_last_theta(const meta_learner *l, const meta_worker *w)
+{
+    int64_t steps = l->options.train_steps;
+    return steps ? w->theta + (steps - 1) * l->chunk * l->plan.n_adapted : NULL;
+}
+
+/* g += lambda (theta - theta_0): iMAML's pull to the start. */
+static void add_pull(const meta_learner *l, const meta_worker *w, const meta_state *s, const ag_real *theta, ag_real *g)
+{
+    for (int i = 0; i < l->plan.n_param; i++) {
+        const meta_plan_param *p = &l->plan.param[i];
+        int64_t at = l->chunk * p->place;
+        for (int64_t j = 0; p->adapted && j < l->chunk * p->numel; j++) {
+            ag_real from = p->offset < 0 ? w->start_values[at + j] : s->values[p->offset + j % p->numel];
+            g[at + j] += (ag_real)l->options.proximal * (theta[at + j] - from);
+        }
+    }
+}
+
+/* theta_{k+1} from theta_k (NULL: the start) and its gradient, which a rule may change in place. */
+static void take_step(const meta_learner *l, meta_worker *w, const meta_state *s, const meta_rates *rates, int64_t k, ag_real *g)
+{
+    int64_t size = l->chunk * l->plan.n_adapted;
+    ag_real *theta = k ? w->theta + (k - 1) * size : NULL;
+    if (k && l->options.algorithm == META_IMAML)
+        add_pull(l, w, s, theta, g);
+    if (l->options.rule == META_RULE_ADAM)
+        meta_adam_scale(size, k + 1, w->second, g);
+    meta_inner_step(&l->plan, rates, l->chunk, s->values, w->start_values, theta, g, w->theta + k * size);
+}
+
+static ag_code make_start(const meta_learner *l, meta_worker *w, const meta_state *s, ag_error *err)
+{
+    if (!w->start)
+        return AG_OK;
+    meta_bind_params(&l->plan, w->start, l->chunk, s->values, NULL, w->start_values);
+    return ag_frame_run(w->start, 0, 1, err);
+}
+
 static ag_code forward_steps(const meta_learner *l, meta_worker *w, const meta_state *s, const meta_rates *rates, ag_error *err)
 {
     int64_t steps = l->options.train_steps, size = l->chunk * l->plan.n_adapted;
     if (steps == 0)
         return AG_OK;
-    meta_bind_params(&l->plan, w->first, l->chunk, s->values, NULL);
+    meta_bind_params(&l->plan, w->first, l->chunk, s->values, NULL, w->start_values);
     AG_TRY(err, ag_frame_run(w->first, 0, 1, err));
-    meta_inner_step(&l->plan, rates, l->chunk, s->values, NULL, w->g_first, w->theta);
+    take_step(l, w, s, rates, 0, w->g_first);
     for (int64_t k = 1; k < steps; k++) {
-        ag_real *theta = w->theta + (k - 1) * size;
-        meta_bind_params(&l->plan, w->later, l->chunk, s->values, theta);
+        meta_bind_params(&l->plan, w->later, l->chunk, s->values, w->theta + (k - 1) * size, w->start_values);
         AG_TRY(err, ag_frame_run(w->later, k == 1 ? 0 : 1, 1, err));
-        meta_inner_step(&l->plan, rates, l->chunk, s->values, theta, w->g_later, theta + size);
+        take_step(l, w, s, rates, k, w->g_later);
     }
     return AG_OK;
 }
 
-static ag_code query_gradient(const meta_learner *l, meta_worker *w, const meta_state *s, ag_error *err)
+static ag_code run_query(const meta_learner *l, meta_worker *w, const meta_state *s, ag_error *err)
 {
-    int64_t steps = l->options.train_steps, size = l->chunk * l->plan.n_adapted;
-    meta_bind_params(&l->plan, w->query, l->chunk, s->values, steps ? w->theta + (steps - 1) * size : NULL);
+    meta_bind_params(&l->plan, w->query, l->chunk, s->values, meta_last_theta(l, w), w->start_values);
     return ag_frame_run(w->query, 0, 1, err);
 }
 
-static void subtract(ag_real *restrict x, const ag_real *restrict y, int64_t n)
+static void add(ag_real *restrict x, const ag_real *restrict y, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
-        x[i] -= y[i];
+        x[i] += y[i];
 }
 
-/* Turns lambda_{k+1} into lambda_k, and adds step k's part to the gradients of the rates and the shared parameters. */
-static ag_code step_back(const meta_learner *l, meta_worker *w, const meta_state *s, const meta_rates *rates, int64_t k, ag_error *err)
+/* What lambda says of a centroid head goes through its start to the parameters that made the features. */
+static ag_code start_back(const meta_learner *l, meta_worker *w, ag_error *err)
 {
-    int64_t steps = l->options.train_steps, size = l->chunk * l->plan.n_adapted;
-    ag_frame *f = k == 0 ? w->first : w->later;
-    const ag_real *g = k == 0 ? w->g_first : w->g_later;
-    if (k > 0 && k < steps - 1) {   /* its intermediates were overwritten by later steps */
-        meta_bind_params(&l->plan, f, l->chunk, s->values, w->theta + (k - 1) * size);
-        AG_TRY(err, ag_frame_run(f, 1, 1, err));
-    }
-    if (l->options.learn_rates)
-        for (int64_t i = 0; i < size; i++)
-            w->rate_grad[i] -= g[i] * w->lambda[i];
-    if (l->options.first_order)
+    if (!w->start || l->options.first_order || !backward_of(&l->options)->query_gradient)
         return AG_OK;
-    meta_apply_rates(&l->plan, rates, l->chunk, w->lambda, w->tangent);
-    AG_TRY(err, ag_frame_run(f, 2, 2, err));
-    subtract(w->lambda, w->hv, size);
-    subtract(w->shared, w->hv_shared, l->chunk * l->plan.n_shared);
+    AG_TRY(err, ag_frame_run(w->start, 2, 2, err));
+    for (int i = 0; i < l->plan.n_param; i++) {
+        const meta_plan_param *p = &l->plan.param[i];
+        if (meta_in_group(p, META_ADAPTED_MODEL))
+            add(w->lambda + l->chunk * p->place, w->hv + l->chunk * p->place, l->chunk * p->numel);
+    }
+    add(w->shared, w->hv_shared, l->chunk * l->plan.n_shared);
     return AG_OK;
 }
 
@@ -281,31 +340,36 @@ static void add_tasks(ag_real *restrict out, const ag_real *restrict x, int64_t 
 
 static void sum_rate_gradient(const meta_learner *l, const meta_worker *w, int64_t count, ag_real *out)
 {
-    const meta_plan *plan = &l->plan;
-    int index = 0;
-    for (int p = 0; p < plan->model->n_param; p++) {
-        if (!plan->adapted[p])
+    for (int i = 0; i < l->plan.n_param; i++) {
+        const meta_plan_param *p = &l->plan.param[i];
+        const ag_real *x = w->rate_grad + l->chunk * p->place;
+        if (!p->adapted)
             continue;
-        int64_t numel = plan->model->param[p].numel;
-        const ag_real *x = w->rate_grad + l->chunk * plan->place[p];
-        if (l->options.rate_scope == META_RATE_ELEMENT) {
-            add_tasks(out + plan->place[p], x, numel, count);
-        } else {
-            double sum = 0;
-            for (int64_t i = 0; i < numel * count; i++)
-                sum += (double)x[i];
-            out[l->options.rate_scope == META_RATE_TENSOR ? index : 0] += (ag_real)sum;
+        if (p->rate_each) {
+            add_tasks(out + p->rate, x, p->numel, count);
+            for (int64_t j = 0; p->rate_scale != 1 && j < p->numel; j++)
+                out[p->rate + j] *= p->rate_scale;
+            continue;
         }
-        index++;
+        double sum = 0;
+        for (int64_t j = 0; j < p->numel * count; j++)
+            sum += (double)x[j];
+        out[p->rate] += p->rate_scale * (ag_real)sum;
     }
+}
+
+static const ag_real *gradient_of(const meta_learner *l, const meta_worker *w, const meta_plan_param *p)
+{
+    return (p->adapted ? w->lambda : w->shared) + l->chunk * p->place;
 }
 
 static void sum_chunk(const meta_learner *l, const meta_worker *w, const meta_state *s, int64_t count, ag_real *out)
 {
     memset(out, 0, (size_t)s->n * sizeof *out);
-    for (int p = 0; p < l->model.n_param; p++) {
-        const ag_real *x = l->plan.adapted[p] ? w->lambda : w->shared;
-        add_tasks(out + l->model.param[p].offset, x + l->chunk * l->plan.place[p], l->model.param[p].numel, count);
+    for (int i = 0; i < l->plan.n_param; i++) {
+        const meta_plan_param *p = &l->plan.param[i];
+        if (p->offset >= 0)
+            add_tasks(out + p->offset, gradient_of(l, w, p), p->numel, count);
     }
     if (l->options.learn_rates)
         sum_rate_gradient(l, w, count, out + s->n_value);
@@ -316,13 +380,13 @@ static int64_t bad_task(const meta_learner *l, const meta_worker *w, int64_t cou
 {
     for (int64_t task = 0; task < count; task++) {
         double sum = (double)w->query_loss[task] + (l->options.train_steps ? (double)w->support_loss[task] : 0);
-        for (int p = 0; p < l->model.n_param; p++) {
-            int64_t numel = l->model.param[p].numel;
-            const ag_real *x = (l->plan.adapted[p] ? w->lambda : w->shared) + l->chunk * l->plan.place[p] + task * numel;
-            for (int64_t i = 0; i < numel; i++)
-                sum += (double)x[i] * 0;   /* NaN if x is not finite */
-            for (int64_t i = 0; l->options.learn_rates && l->plan.adapted[p] && i < numel; i++)
-                sum += (double)w->rate_grad[l->chunk * l->plan.place[p] + task * numel + i] * 0;
+        for (int i = 0; i < l->plan.n_param; i++) {
+            const meta_plan_param *p = &l->plan.param[i];
+            const ag_real *x = gradient_of(l, w, p) + task * p->numel, *rate = w->rate_grad + l->chunk * p->place + task * p->numel;
+            for (int64_t j = 0; j < p->numel; j++)
+                sum += (double)x[j] * 0;   /* NaN if x is not finite */
+            for (int64_t j = 0; l->options.learn_rates && p->adapted && j < p->numel; j++)
+                sum += (double)rate[j] * 0;
         }
         if (!isfinite(sum))
             return task;
@@ -342,13 +406,13 @@ static ag_code chunk_gradient(const outer_job *job, meta_worker *w, int64_t firs
 {
     meta_learner *l = job->l;
     AG_TRY(err, meta_data_fetch(&w->data, job->b, first, count, l->chunk, err));
+    AG_TRY(err, make_start(l, w, job->s, err));
     AG_TRY(err, forward_steps(l, w, job->s, &job->rates, err));
-    AG_TRY(err, query_gradient(l, w, job->s, err));
+    AG_TRY(err, run_query(l, w, job->s, err));
     if (l->options.learn_rates)
         memset(w->rate_grad, 0, (size_t)(l->chunk * l->plan.n_adapted) * sizeof *w->rate_grad);
-    bool backwards = !l->options.first_order || l->options.learn_rates;
-    for (int64_t k = l->options.train_steps - 1; k >= 0 && backwards; k--)
-        AG_TRY(err, step_back(l, w, job->s, &job->rates, k, err));
+    AG_TRY(err, backward_of(&l->options)->run(l, w, job->s, &job->rates, err));
+    AG_TRY(err, start_back(l, w, err));
     sum_chunk(l, w, job->s, count, grad);
     for (int64_t i = 0; i < count; i++) {
         r->support_loss += (double)w->support_loss[i];
@@ -427,7 +491,7 @@ ag_code meta_outer_gradient(meta_learner *l, const meta_state *s, const meta_bat
     int64_t n_chunk = (b->n_task + l->chunk - 1) / l->chunk;
     AG_REQUIRE(b->n_task >= 1, err, AG_EINVAL, "meta_outer_gradient: %lld tasks; at least 1 is expected", (long long)b->n_task);
     AG_TRY(err, reserve_chunks(l, n_chunk, s->n, err));
-    outer_job job = { .l = l, .s = s, .b = b, .rates = { .scope = l->options.rate_scope, .alpha = s->values + s->n_value } };
+    outer_job job = { .l = l, .s = s, .b = b, .rates = { s->values + s->n_value, s->n_rate, (ag_real)l->options.inner_lr } };
     meta_pool_run(l->pool, n_chunk, outer_work, &job);
     return combine(l, s, n_chunk, b->n_task, grad, report ? report : &local, err);
 }

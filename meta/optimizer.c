@@ -67,7 +67,17 @@ static void adam(meta_optimizer *o, double lr, const ag_real *restrict grad, ag_
     for (int64_t i = 0; i < o->n; i++) {
         m[i] = b1 * m[i] + (1 - b1) * grad[i];
         v[i] = b2 * v[i] + (1 - b2) * grad[i] * grad[i];
-        values[i] -= rate * m[i] / ((ag_real)sqrt((double)v[i]) + epsilon);
+        ag_real each = opt->scale ? rate * opt->scale[i] : rate;
+        values[i] -= each * m[i] / ((ag_real)sqrt((double)v[i]) + epsilon);
+    }
+}
+
+static void sgd(meta_optimizer *o, double lr, const ag_real *restrict grad, ag_real *restrict values)
+{
+    ag_real momentum = (ag_real)o->options.momentum, rate = (ag_real)lr;
+    for (int64_t i = 0; i < o->n; i++) {
+        o->first[i] = momentum * o->first[i] + grad[i];
+        values[i] -= (o->options.scale ? rate * o->options.scale[i] : rate) * o->first[i];
     }
 }
 
@@ -75,15 +85,10 @@ void meta_optimizer_step(meta_optimizer *o, double lr, ag_real *grad, ag_real *v
 {
     clip(&o->options, o->n, grad);
     o->step++;
-    if (o->options.kind == META_ADAM) {
-        adam(o, lr, grad, values);
-        return;
-    }
-    ag_real momentum = (ag_real)o->options.momentum, rate = (ag_real)lr;
-    for (int64_t i = 0; i < o->n; i++) {
-        o->first[i] = momentum * o->first[i] + grad[i];
-        values[i] -= rate * o->first[i];
-    }
+    ag_real keep = (ag_real)(1 - lr * o->options.weight_decay);
+    for (int64_t i = 0; o->options.weight_decay > 0 && i < o->options.n_decay; i++)
+        values[i] *= keep;
+    (o->options.kind == META_ADAM ? adam : sgd)(o, lr, grad, values);
 }
 
 double meta_schedule_rate(meta_schedule s, double first, double last, int64_t i, int64_t n)

@@ -19,6 +19,9 @@ typedef struct meta_optimizer_options {
     double momentum;                     /* SGD */
     double clip_value;                   /* entries of the gradient are kept within +- this; 0: off */
     double clip_norm;                    /* the gradient is scaled down to this Euclidean norm; 0: off */
+    double weight_decay;                 /* each step also takes lr weight_decay of the first n_decay numbers (Loshchilov & */
+    int64_t n_decay;                     /* Hutter 2019, AdamW) */
+    const ag_real *scale;                /* [n]: the rate of each number is multiplied by this (LoRA+); NULL: 1. Borrowed */
 } meta_optimizer_options;
 
 typedef struct meta_optimizer {

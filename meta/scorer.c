@@ -5,11 +5,11 @@
 #include <string.h>
 
 typedef struct scorer_worker {
-    ag_frame *support[2], *query[2];     /* [0]: all tasks at the shared start, [1]: each task at its own parameters */
+    ag_frame *start, *support[2], *query[2];   /* [0]: all tasks at the shared start, [1]: each task at its own parameters */
     meta_data data;
-    ag_real *theta, *g;                  /* [chunk * n_adapted] */
+    ag_real *theta, *g, *start_values, *second;   /* [chunk * n_adapted] */
     ag_real *support_loss, *query_loss, *accuracy;   /* [chunk] */
-    ag_real *batch_x;                    /* inductive: [chunk, n_support + 1, x], the support and one query example */
+    void *batch_x;                       /* inductive: [chunk, n_support + 1, x], the support and one query example */
     void *batch_y;
     int64_t failed_chunk;                /* the lowest that failed; -1 */
     ag_error error;
@@ -18,7 +18,8 @@ typedef struct scorer_worker {
 struct meta_scorer {
     const meta_learner *l;
     meta_scorer_options options;
-    ag_program *support[2], *query[2];
+    meta_plan plan;                      /* the learner's, perhaps with another head */
+    ag_program *start, *support[2], *query[2];
     scorer_worker *workers;              /* [l->threads] */
 };
 
@@ -33,14 +34,18 @@ typedef struct score_job {
 static ag_code compile_programs(meta_scorer *sc, ag_error *err)
 {
     const meta_scorer_options *o = &sc->options;
+    meta_set support = { o->n_support, o->support_capacity };
     for (int own = 0; own < 2; own++) {
-        meta_program_options p = { .n_task = sc->l->chunk, .n_example = o->n_support, .theta_shared = !own };
+        meta_program_options p = { .n_task = sc->l->chunk, .set = support, .theta_shared = !own };
+        if (own == 0 && sc->plan.head == META_HEAD_CENTROID)
+            AG_TRY(err, meta_compile_start(&sc->plan, &p, &sc->start, err));
         if (o->steps > own)
-            AG_TRY(err, meta_compile_support(&sc->l->plan, &p, &sc->support[own], err));
-        p.n_example = o->inductive ? o->n_support + 1 : o->n_query;
+            AG_TRY(err, meta_compile_support(&sc->plan, &p, &sc->support[own], err));
+        p.support = support;
+        p.set = o->inductive ? (meta_set){ o->n_support + 1, 0 } : (meta_set){ o->n_query, o->query_capacity };
         p.score_from = o->inductive ? o->n_support : 0;
         if (own == 0 || o->steps > 0)
-            AG_TRY(err, meta_compile_query(&sc->l->plan, &p, &sc->query[own], err));
+            AG_TRY(err, meta_compile_query(&sc->plan, &p, &sc->query[own], err));
     }
     return AG_OK;
 }
@@ -52,41 +57,71 @@ static ag_code new_array(void **a, int64_t n, size_t size, ag_error *err)
     return AG_OK;
 }
 
+static ag_code support_frame(meta_scorer *sc, scorer_worker *w, int own, ag_error *err)
+{
+    if (!sc->support[own])
+        return AG_OK;
+    AG_TRY(err, ag_frame_new(sc->support[own], &w->support[own], err));
+    meta_bind_data(&w->data, w->support[own], false);
+    meta_bind_frozen(&sc->plan, w->support[own]);
+    ag_frame_output(w->support[own], META_OUT_LOSS, w->support_loss);
+    meta_bind_outputs(&sc->plan, w->support[own], 1, sc->l->chunk, META_ADAPTED, w->g);
+    return AG_OK;
+}
+
+static ag_code query_frame(meta_scorer *sc, scorer_worker *w, int own, ag_error *err)
+{
+    if (!sc->query[own])
+        return AG_OK;
+    AG_TRY(err, ag_frame_new(sc->query[own], &w->query[own], err));
+    meta_bind_data(&w->data, w->query[own], true);
+    meta_bind_frozen(&sc->plan, w->query[own]);
+    if (sc->options.inductive) {
+        ag_frame_input(w->query[own], META_IN_X, w->batch_x);
+        ag_frame_input(w->query[own], META_IN_Y, w->batch_y);
+    }
+    ag_frame_output(w->query[own], META_OUT_LOSS, w->query_loss);
+    if (sc->plan.loss == META_CROSS_ENTROPY)
+        ag_frame_output(w->query[own], META_OUT_LOSS + 1, w->accuracy);
+    return AG_OK;
+}
+
 static ag_code bind(meta_scorer *sc, scorer_worker *w, ag_error *err)
 {
-    const meta_plan *plan = &sc->l->plan;
-    bool inductive = sc->options.inductive;
     for (int own = 0; own < 2; own++) {
-        if (sc->support[own]) {
-            AG_TRY(err, ag_frame_new(sc->support[own], &w->support[own], err));
-            ag_frame_input(w->support[own], META_IN_X, w->data.support_x);
-            ag_frame_input(w->support[own], META_IN_Y, w->data.support_y);
-            ag_frame_output(w->support[own], META_OUT_LOSS, w->support_loss);
-            meta_bind_outputs(plan, w->support[own], 1, sc->l->chunk, true, w->g);
-        }
-        if (sc->query[own]) {
-            AG_TRY(err, ag_frame_new(sc->query[own], &w->query[own], err));
-            ag_frame_input(w->query[own], META_IN_X, inductive ? w->batch_x : w->data.query_x);
-            ag_frame_input(w->query[own], META_IN_Y, inductive ? w->batch_y : w->data.query_y);
-            ag_frame_output(w->query[own], META_OUT_LOSS, w->query_loss);
-            ag_frame_output(w->query[own], META_OUT_LOSS + 1, w->accuracy);
-        }
+        AG_TRY(err, support_frame(sc, w, own, err));
+        AG_TRY(err, query_frame(sc, w, own, err));
     }
+    if (!sc->start)
+        return AG_OK;
+    AG_TRY(err, ag_frame_new(sc->start, &w->start, err));
+    meta_bind_data(&w->data, w->start, false);
+    meta_bind_frozen(&sc->plan, w->start);
+    meta_bind_outputs(&sc->plan, w->start, 0, sc->l->chunk, META_START, w->start_values);
     return AG_OK;
+}
+
+/* Of one example. */
+static size_t x_bytes(const meta_data *d)
+{
+    return d->query_bytes / (size_t)d->query.n;
 }
 
 static ag_code worker_init(meta_scorer *sc, scorer_worker *w, ag_error *err)
 {
     const meta_scorer_options *o = &sc->options;
-    int64_t chunk = sc->l->chunk, adapted = chunk * sc->l->plan.n_adapted;
-    AG_TRY(err, meta_data_init(&w->data, &sc->l->plan, chunk, o->n_support, o->n_query, err));
+    int64_t chunk = sc->l->chunk, adapted = chunk * sc->plan.n_adapted;
+    meta_set support = { o->n_support, o->support_capacity }, query = { o->n_query, o->query_capacity };
+    AG_TRY(err, meta_data_init(&w->data, &sc->plan, chunk, support, query, err));
     int64_t batch = o->inductive ? chunk * (o->n_support + 1) : 0;
     AG_TRY(err, new_array((void **)&w->theta, adapted, sizeof *w->theta, err));
+    AG_TRY(err, new_array((void **)&w->second, sc->l->options.rule == META_RULE_ADAM ? adapted : 0, sizeof *w->second, err));
     AG_TRY(err, new_array((void **)&w->g, adapted, sizeof *w->g, err));
     AG_TRY(err, new_array((void **)&w->support_loss, chunk, sizeof *w->support_loss, err));
     AG_TRY(err, new_array((void **)&w->query_loss, chunk, sizeof *w->query_loss, err));
     AG_TRY(err, new_array((void **)&w->accuracy, chunk, sizeof *w->accuracy, err));
-    AG_TRY(err, new_array((void **)&w->batch_x, batch * w->data.x_numel, sizeof *w->batch_x, err));
+    AG_TRY(err, new_array((void **)&w->start_values, sc->start ? adapted : 0, sizeof *w->start_values, err));
+    AG_TRY(err, new_array(&w->batch_x, batch, x_bytes(&w->data), err));
     AG_TRY(err, new_array(&w->batch_y, batch, w->data.y_bytes, err));
     return bind(sc, w, err);
 }
@@ -97,8 +132,9 @@ static void worker_release(scorer_worker *w)
         ag_frame_free(w->support[own]);
         ag_frame_free(w->query[own]);
     }
+    ag_frame_free(w->start);
     meta_data_release(&w->data);
-    void *arrays[] = { w->theta, w->g, w->support_loss, w->query_loss, w->accuracy, w->batch_x, w->batch_y };
+    void *arrays[] = { w->theta, w->g, w->start_values, w->second, w->support_loss, w->query_loss, w->accuracy, w->batch_x, w->batch_y };
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         ag_free(arrays[i]);
 }
@@ -109,6 +145,13 @@ static ag_code build(meta_scorer *sc, ag_error *err)
     AG_REQUIRE(o->steps >= 0 && o->n_query >= 1 && (o->n_support >= 1 || o->steps == 0), err, AG_EINVAL,
                "scorer: %lld steps, %lld support and %lld query examples; at least 0, 1 and 1 are expected", (long long)o->steps,
                (long long)o->n_support, (long long)o->n_query);
+    meta_options plan = sc->l->options;
+    plan.head = o->other_head ? o->head : plan.head;
+    plan.way = o->way > 0 ? o->way : plan.way;
+    AG_REQUIRE(!o->inductive || (plan.head == META_HEAD_MODEL && !sc->l->model->max_tokens), err, AG_EINVAL,
+               "scorer: inductive scoring is for models that give class scores of arrays");
+    AG_TRY(err, meta_plan_init(&sc->plan, sc->l->model, &plan, err));
+    AG_REQUIRE(sc->plan.n_adapted > 0 || o->steps == 0, err, AG_EINVAL, "scorer: the model has no parameter to adapt; expected 0 steps");
     AG_TRY(err, compile_programs(sc, err));
     AG_TRY(err, new_array((void **)&sc->workers, sc->l->threads, sizeof *sc->workers, err));
     for (int i = 0; i < sc->l->threads; i++)
@@ -141,6 +184,8 @@ void meta_scorer_free(meta_scorer *sc)
         ag_program_free(sc->support[own]);
         ag_program_free(sc->query[own]);
     }
+    ag_program_free(sc->start);
+    meta_plan_release(&sc->plan);
     ag_free(sc->workers);
     ag_free(sc);
 }
@@ -151,18 +196,18 @@ void meta_scorer_free(meta_scorer *sc)
 static void fill_inductive(const meta_scorer *sc, scorer_worker *w, int64_t q, bool all)
 {
     const meta_data *d = &w->data;
-    size_t x = (size_t)d->x_numel * sizeof(ag_real);
+    size_t x = x_bytes(d);
     struct { char *batch; const char *support, *query; size_t bytes; } part[] = {
         { (char *)w->batch_x, (const char *)d->support_x, (const char *)d->query_x, x },
         { w->batch_y, d->support_y, d->query_y, d->y_bytes },
     };
     for (int i = 0; i < 2; i++) {
-        size_t bytes = part[i].bytes, support = (size_t)d->n_support * bytes;
+        size_t bytes = part[i].bytes, support = (size_t)d->support.n * bytes;
         for (int64_t task = 0; task < sc->l->chunk; task++) {
             char *to = part[i].batch + (size_t)task * (support + bytes);
             if (all)
                 memcpy(to, part[i].support + (size_t)task * support, support);
-            memcpy(to + support, part[i].query + (size_t)(task * d->n_query + q) * bytes, bytes);
+            memcpy(to + support, part[i].query + (size_t)(task * d->query.n + q) * bytes, bytes);
         }
     }
 }
@@ -182,12 +227,12 @@ static ag_code score_step(const score_job *job, scorer_worker *w, int64_t first,
 {
     const meta_scorer *sc = job->sc;
     ag_frame *f = w->query[step > 0];
-    meta_bind_params(&sc->l->plan, f, sc->l->chunk, job->s->values, step ? w->theta : NULL);
+    meta_bind_params(&sc->plan, f, sc->l->chunk, job->s->values, step ? w->theta : NULL, w->start_values);
     int64_t batches = sc->options.inductive ? sc->options.n_query : 1;
     for (int64_t q = 0; q < batches; q++) {
         if (sc->options.inductive)
             fill_inductive(sc, w, q, step == 0 && q == 0);
-        AG_TRY(err, ag_frame_run(f, 0, 1, err));
+        AG_TRY(err, ag_frame_run(f, step <= 1 || sc->options.inductive ? 0 : 1, 1, err));
         add_scores(job, w, first, count, step, 1.0 / (double)batches);
     }
     return AG_OK;
@@ -196,16 +241,22 @@ static ag_code score_step(const score_job *job, scorer_worker *w, int64_t first,
 static ag_code score_chunk(const score_job *job, scorer_worker *w, int64_t first, int64_t count, ag_error *err)
 {
     const meta_scorer *sc = job->sc;
-    const meta_plan *plan = &sc->l->plan;
+    const meta_plan *plan = &sc->plan;
     int64_t chunk = sc->l->chunk;
     AG_TRY(err, meta_data_fetch(&w->data, job->b, first, count, chunk, err));
+    if (w->start) {
+        meta_bind_params(plan, w->start, chunk, job->s->values, NULL, w->start_values);
+        AG_TRY(err, ag_frame_run(w->start, 0, 1, err));
+    }
     AG_TRY(err, score_step(job, w, first, count, 0, err));
     for (int64_t step = 1; step <= sc->options.steps; step++) {
         ag_frame *f = w->support[step > 1];
         const ag_real *theta = step > 1 ? w->theta : NULL;
-        meta_bind_params(plan, f, chunk, job->s->values, theta);
+        meta_bind_params(plan, f, chunk, job->s->values, theta, w->start_values);
         AG_TRY(err, ag_frame_run(f, step <= 2 ? 0 : 1, 1, err));
-        meta_inner_step(plan, &job->rates, chunk, job->s->values, theta, w->g, w->theta);
+        if (sc->l->options.rule == META_RULE_ADAM)
+            meta_adam_scale(chunk * plan->n_adapted, step, w->second, w->g);
+        meta_inner_step(plan, &job->rates, chunk, job->s->values, w->start_values, theta, w->g, w->theta);
         AG_TRY(err, score_step(job, w, first, count, step, err));
     }
     return AG_OK;
@@ -227,9 +278,9 @@ static void score_work(void *ctx, int64_t chunk, int worker)
 ag_code meta_scorer_run(meta_scorer *sc, const meta_state *s, const meta_batch *b, double *loss, double *accuracy, ag_error *err)
 {
     int64_t n_chunk = (b->n_task + sc->l->chunk - 1) / sc->l->chunk, width = sc->options.steps + 1;
-    bool has_accuracy = sc->l->plan.loss == META_CROSS_ENTROPY && accuracy;
+    bool has_accuracy = sc->plan.loss == META_CROSS_ENTROPY && accuracy;
     score_job job = { .sc = sc, .s = s, .b = b, .loss = loss, .accuracy = has_accuracy ? accuracy : NULL,
-                      .rates = { .scope = sc->l->options.rate_scope, .alpha = s->values + s->n_value } };
+                      .rates = { s->values + s->n_value, s->n_rate, (ag_real)sc->l->options.inner_lr } };
     if (sc->options.inner_lr != 0)
         job.rates = (meta_rates){ .fixed = (ag_real)sc->options.inner_lr };
     memset(loss, 0, (size_t)(b->n_task * width) * sizeof *loss);

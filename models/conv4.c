@@ -8,8 +8,9 @@
 
 enum { BLOCKS = 4, KERNEL = 3 };
 
-static ag_tensor *conv4_forward(const nn_model *m, ag_tape *t, ag_tensor *const *params, ag_tensor *x)
+static ag_tensor *conv4_forward(const nn_model *m, ag_tape *t, ag_tensor *const *params, const nn_input *in)
 {
+    ag_tensor *x = in->x;
     int next = 0;
     int64_t stride = m->options.max_pool ? 1 : 2;
     for (int block = 0; x && block < BLOCKS; block++) {                  /* x [n, h, w, c] */
@@ -17,7 +18,7 @@ static ag_tensor *conv4_forward(const nn_model *m, ag_tape *t, ag_tensor *const 
         ag_conv c = ag_conv_same(shape[1], shape[2], KERNEL, KERNEL, stride);
         x = ag_conv2d(t, x, params[next++], &c);                         /* w [3, 3, c, filters] */
         if (m->options.batch_norm)
-            x = nn_normalize(m, t, params, &next, x);
+            x = nn_apply_norm(m, t, params, &next, x);
         else
             x = ag_add(t, x, params[next++]);                            /* b [filters] */
         x = nn_activate(m, t, x);
@@ -25,7 +26,7 @@ static ag_tensor *conv4_forward(const nn_model *m, ag_tape *t, ag_tensor *const 
             x = ag_max_pool2d(t, x, 2, 2, false);
     }
     x = m->options.max_pool ? ag_flatten(t, x, 1) : ag_mean(t, x, AG_AXIS(1) | AG_AXIS(2));   /* x [n, features] */
-    return ag_add(t, ag_matmul(t, x, params[next]), params[next + 1]);
+    return m->options.features ? x : ag_add(t, ag_matmul(t, x, params[next]), params[next + 1]);
 }
 
 static bool add_block(nn_model *m, int block, int64_t c_in)
@@ -49,11 +50,18 @@ static bool add_head(nn_model *m, int64_t features)
     if (!w)
         return false;
     nn_init_weight(m, w, features, m->options.n_out);
-    if (m->options.head_init && strcmp(m->options.head_init, "normal") == 0) {
+    const char *init = m->options.head_init;
+    if (init && strcmp(init, "normal") == 0) {
         w->init = NN_NORMAL;
         w->scale = 1;
+    } else if (init && strcmp(init, "zero") == 0) {
+        w->init = NN_ZEROS;
     }
-    return nn_add_param(m, "head.bias", 1, &m->options.n_out) != NULL;
+    w->head = true;
+    nn_param *b = nn_add_param(m, "head.bias", 1, &m->options.n_out);
+    if (b)
+        b->head = true;
+    return b != NULL;
 }
 
 ag_code nn_conv4_build(nn_model *m, ag_error *err)
@@ -70,8 +78,12 @@ ag_code nn_conv4_build(nn_model *m, ag_error *err)
     }
     AG_REQUIRE(h >= 1 && w >= 1, err, AG_EINVAL, "conv4: images of %lld x %lld vanish in four poolings; at least 16 x 16 is expected",
                (long long)o->x_shape[0], (long long)o->x_shape[1]);
-    fits = fits && add_head(m, o->filters * (o->max_pool ? h * w : 1));
-    AG_REQUIRE(fits, err, AG_EINVAL, "conv4: more than %d parameters", NN_MAX_PARAMS);
+    int64_t width = o->filters * (o->max_pool ? h * w : 1);
+    if (o->features)
+        m->options.n_out = width;
+    else
+        fits = fits && add_head(m, width);
+    AG_REQUIRE(fits, err, AG_ENOMEM, "conv4: no memory for its parameters");
     m->forward = conv4_forward;
     return AG_OK;
 }

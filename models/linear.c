@@ -2,8 +2,9 @@
  * al. 2024, section 3): a base matrix and, if asked for, a low-rank adapter. */
 #include "models/model_internal.h"
 
-static ag_tensor *linear_forward(const nn_model *m, ag_tape *t, ag_tensor *const *params, ag_tensor *x)
+static ag_tensor *linear_forward(const nn_model *m, ag_tape *t, ag_tensor *const *params, const nn_input *in)
 {
+    ag_tensor *x = in->x;
     ag_tensor *y = ag_matmul(t, x, ag_transpose(t, params[0], NULL));   /* x [n, in]  W [out, in] */
     if (m->options.adapter_rank == 0)
         return y;
@@ -31,7 +32,7 @@ ag_code nn_linear_build(nn_model *m, ag_error *err)
     bool fits = nn_add_param(m, "weight", 2, (int64_t[]){ o->n_out, o->x_shape[0] }) != NULL;   /* starts at 0 */
     if (o->adapter_rank > 0)
         fits = fits && add_factor(m, "adapter.U", o->n_out) && (o->adapter_symmetric || add_factor(m, "adapter.V", o->x_shape[0]));
-    AG_REQUIRE(fits, err, AG_EINVAL, "linear: more than %d parameters", NN_MAX_PARAMS);
+    AG_REQUIRE(fits, err, AG_ENOMEM, "linear: no memory for its parameters");
     m->forward = linear_forward;
     return AG_OK;
 }

@@ -35,8 +35,8 @@ static ag_code check_options(const nn_options *o, ag_error *err)
     AG_REQUIRE(!o->init || is(o->init, "xavier") || is(o->init, "he") || is(o->init, "truncated-normal"), err, AG_EINVAL,
                "model: init '%s'; xavier, he or truncated-normal is expected", o->init);
     AG_REQUIRE(!is(o->init, "truncated-normal") || o->init_std > 0, err, AG_EINVAL, "model: init_std %g; above 0 is expected", o->init_std);
-    AG_REQUIRE(!o->head_init || is(o->head_init, "xavier") || is(o->head_init, "normal"), err, AG_EINVAL,
-               "model: head_init '%s'; xavier or normal is expected", o->head_init);
+    AG_REQUIRE(!o->head_init || is(o->head_init, "xavier") || is(o->head_init, "normal") || is(o->head_init, "zero"), err, AG_EINVAL,
+               "model: head_init '%s'; xavier, normal or zero is expected", o->head_init);
     AG_REQUIRE(!o->batch_norm || o->norm_epsilon > 0, err, AG_EINVAL, "model: norm_epsilon %g; above 0 is expected", o->norm_epsilon);
     AG_REQUIRE(o->adapter_rank >= 0, err, AG_EINVAL, "model: adapter_rank %lld; at least 0 is expected", (long long)o->adapter_rank);
     return AG_OK;
@@ -48,16 +48,45 @@ ag_code nn_model_init(nn_model *m, const nn_options *o, ag_error *err)
     AG_TRY(err, check_options(o, err));
     m->options = *o;
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
-        if (is(o->kind, models[i].kind))
-            return models[i].build(m, err);
+        if (is(o->kind, models[i].kind)) {
+            ag_code code = models[i].build(m, err);
+            if (code != AG_OK)
+                nn_model_release(m);
+            return code;
+        }
     return ag_fail(err, AG_EINVAL, "model: kind '%s'; mlp, conv4 or linear is expected", o->kind ? o->kind : "(none)");
+}
+
+void nn_model_release(nn_model *m)
+{
+    ag_free(m->param);
+    ag_free(m->frozen);
+    ag_free(m->own);
+    memset(m, 0, sizeof *m);
+}
+
+/* Room for one more; doubles at the powers of two. */
+static bool grow(nn_model *m)
+{
+    int n = m->n_param;
+    if (n & (n - 1))
+        return true;
+    nn_param *more = ag_alloc((n ? 2 * (size_t)n : 1) * sizeof *more);
+    if (!more)
+        return false;
+    if (n)
+        memcpy(more, m->param, (size_t)n * sizeof *more);
+    ag_free(m->param);
+    m->param = more;
+    return true;
 }
 
 nn_param *nn_add_param(nn_model *m, const char *name, int ndim, const int64_t *shape)
 {
-    if (m->n_param == NN_MAX_PARAMS)
+    if (!grow(m))
         return NULL;
     nn_param *p = &m->param[m->n_param++];
+    memset(p, 0, sizeof *p);
     snprintf(p->name, sizeof p->name, "%s", name);
     p->ndim = ndim;
     p->numel = 1;
@@ -109,7 +138,7 @@ ag_tensor *nn_activate(const nn_model *m, ag_tape *t, ag_tensor *x)
     return is(m->options.activation, "tanh") ? ag_tanh(t, x) : ag_relu(t, x);
 }
 
-ag_tensor *nn_normalize(const nn_model *m, ag_tape *t, ag_tensor *const *params, int *next, ag_tensor *x)
+ag_tensor *nn_apply_norm(const nn_model *m, ag_tape *t, ag_tensor *const *params, int *next, ag_tensor *x)
 {
     ag_tensor *beta = params[(*next)++], *gamma = m->options.norm_scale ? params[(*next)++] : NULL;
     return ag_batch_norm(t, x, m->options.norm_epsilon, gamma, beta, NULL, NULL);
@@ -136,4 +165,23 @@ void nn_model_draw(const nn_model *m, uint64_t seed, ag_real *values)
         for (int64_t j = 0; j < p->numel; j++)
             values[p->offset + j] = (ag_real)draw(p, &r);
     }
+    if (m->draw)
+        m->draw(m, seed, values);
+}
+
+nn_text_shape nn_model_text(const nn_model *m, int64_t n, int64_t capacity)
+{
+    if (!m->max_tokens)
+        return (nn_text_shape){ 0 };
+    return (nn_text_shape){ n, m->max_tokens, capacity > 0 ? capacity : n * m->max_tokens };
+}
+
+ag_spec nn_model_x(const nn_model *m, int64_t n, int64_t capacity)
+{
+    nn_text_shape text = nn_model_text(m, n, capacity);
+    if (m->max_tokens)
+        return (ag_spec){ .dtype = AG_INT, .ndim = 1, .shape = { nn_text_numel(&text) } };
+    ag_spec spec = { .ndim = 1 + m->options.x_ndim, .shape = { n } };
+    memcpy(spec.shape + 1, m->options.x_shape, (size_t)m->options.x_ndim * sizeof *spec.shape);
+    return spec;
 }

@@ -8,14 +8,12 @@ ag_code nn_mlp_build(nn_model *m, ag_error *err);
 ag_code nn_conv4_build(nn_model *m, ag_error *err);
 ag_code nn_linear_build(nn_model *m, ag_error *err);
 
-/* Adds a parameter and returns it (NULL: too many); init and flags are then set by the caller. */
-nn_param *nn_add_param(nn_model *m, const char *name, int ndim, const int64_t *shape);
 /* The init of a weight with these fan-ins and fan-outs, as the options say. */
 void nn_init_weight(const nn_model *m, nn_param *p, int64_t fan_in, int64_t fan_out);
 /* Adds beta and, if asked for, gamma of a batch norm over c channels. */
 bool nn_add_norm(nn_model *m, int layer, int64_t c);
 ag_tensor *nn_activate(const nn_model *m, ag_tape *t, ag_tensor *x);
 /* Applies the batch norm whose parameters begin at params[*next] and moves *next behind them. */
-ag_tensor *nn_normalize(const nn_model *m, ag_tape *t, ag_tensor *const *params, int *next, ag_tensor *x);
+ag_tensor *nn_apply_norm(const nn_model *m, ag_tape *t, ag_tensor *const *params, int *next, ag_tensor *x);
 
 #endif

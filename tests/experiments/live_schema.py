@@ -22,11 +22,18 @@ PROGRAM = os.path.join(os.environ.get("METALORA_BUILD", os.path.join(ROOT, "buil
 
 # What one key's schema cannot know of a broken file.
 BEYOND = {
-    "between keys": """adapt_norm_without_norm best_without_validation bounds_reversed chunk_above_meta_batch conv4_on_sinusoid
-        first_validation_after_the_end learn_lr_jointly lora_linear_without_adapter lora_ml_on_sinusoid lora_on_mlp
-        momentum_of_adam more_images_than_drawings one_way_omniglot rank_above_dim rule_broken_by_a_base same_shots_twice
-        seeds_run_out split_above_the_characters tested_shots_above_the_drawings validation_of_lora_linear
-        way_above_the_classes ways_in_regression""",
+    "between keys": """adapt_norm_without_norm anil_with_prototypes best_without_validation bounds_reversed budget_of_lora
+        centroid_test_in_regression chunk_above_meta_batch class_split_below_the_way conv4_on_sinusoid
+        domains_of_banking77 dora_of_linear first_validation_after_the_end fraction_as_rank_pattern
+        imaml_without_proximal inner_adam_of_maml learn_lr_jointly learn_lr_of_reptile lora_linear_without_adapter
+        lora_ml_on_sinusoid lora_on_mlp model_path_of_conv4 model_train_of_conv4 momentum_of_adam
+        more_images_than_drawings negative_alpha_pattern network_on_sinusoid network_without_path no_inner_steps
+        no_iterations nothing_to_train one_way_intents one_way_omniglot pattern_without_number protonet_on_sinusoid
+        protonet_with_linear_head protonet_with_steps prototypes_in_regression proximal_of_maml rank_above_dim
+        rule_broken_by_a_base same_shots_twice seeds_run_out split_above_the_characters targets_of_linear
+        targets_without_adapter test_of_another_model test_of_one_way test_of_unknown_source test_rank_of_network
+        test_twice tested_shots_above_the_drawings text_source_on_conv4 too_many_domains validation_of_lora_linear
+        way_above_a_domain way_above_the_classes ways_in_regression weight_decay_of_sgd""",
     "on the command line": """set_breaks_a_rule set_not_yaml set_nothing_like_it set_out_of_range set_unknown_key
         set_unknown_key_in_section set_unknown_section set_without_equals set_without_value""",
     "in other files": "defaults_folder defaults_missing defaults_of_itself defaults_with_a_mistake",
@@ -109,7 +116,7 @@ def probes(value):
             near = [bound - step, bound, bound + step]
             out += [repr(v) if one is kind else f"[{', '.join([repr(v)] * kind.get('minItems', 1))}]" for v in near]
     if "default" in value:
-        out.append(json.dumps(value["default"]).strip('"'))
+        out.append(json.dumps(value["default"]).strip('"') or '""')
     return out
 
 

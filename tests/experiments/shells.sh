@@ -62,7 +62,7 @@ check_bash() {
     expect 'bash: a choice behind --set=' 'fomaml' "$(bash_complete run --set = outer.algorithm = fo)"
     expect 'bash: yes or no' 'true false' "$(bash_complete run --set inner.learn_lr =)"
     expect 'bash: no guess at numbers' '' "$(bash_complete run --set inner.lr =)"
-    expect 'bash: sources' 'omniglot' "$(bash_complete data verify '')"
+    expect 'bash: sources' 'minilm omniglot smollm2' "$(bash_complete data verify '')"
     expect 'bash: folders only' 'a_folder' "$(bash_complete data import omniglot '' | tr ' ' _)"
     expect 'bash: shells' 'bash zsh fish' "$(bash_complete completion '')"
     # Where '=' does not break words, whole words are replaced.

@@ -289,7 +289,7 @@ static const row rows[] = {
     { "zero tasks in a batch", SET("outer.meta_batch=0"), { "outer.meta_batch is '0'; expected a whole number in [1, 100000] (tasks)" }, false },
     { "zero training tasks", SET("tasks.n_task=0"), { "tasks.n_task is '0'; expected a whole number in [1, 1000] (tasks)" }, false },
     { "zero episodes", SET("eval.episodes=0"), { "eval.episodes is '0'; expected a whole number in [1, 1000000] (episodes)" }, false },
-    { "zero iterations", SET("outer.iterations=0"), { "outer.iterations is '0'; expected" }, false },
+    { "zero iterations", SET("outer.iterations=0"), { "outer.iterations is 0; expected 1 or more" }, false },
     { "zero threads", { "run", "good.yaml", "--threads", "0" }, { "--threads: '0'; expected a whole number from 1 to 1024" }, false },
     { "absurdly many threads", { "run", "good.yaml", "--threads", "100000" }, { "--threads: '100000'; expected a whole number from 1 to 1024" }, false },
     { "seed beyond 64 bits", { "run", "good.yaml", "--seed", "18446744073709551616" }, { "--seed: '18446744073709551616'; expected a whole number from 0 to 18446744073709551615" }, false },

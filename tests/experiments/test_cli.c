@@ -688,14 +688,17 @@ END_TEST
 START_TEST(sources_without_published_data_are_told_apart_from_unknown_ones)
 {
     expect_mistake(WORDS("data", "verify", "sinusoid"), "sinusoid makes its tasks itself: there is nothing to get, import or verify");
-    expect_mistake(WORDS("data", "verify", "mnist"), "there is no source 'mnist' with published data; expected omniglot");
+    expect_mistake(WORDS("data", "get", "clinc150"), "clinc150 is read from its files as they are: there is nothing to get, import or verify");
+    expect_mistake(WORDS("data", "verify", "mnist"), "there is no source or model 'mnist' with published data; "
+                   "expected one of omniglot, minilm, smollm2");
     expect_mistake(WORDS("data", "verify", "omniglot", "--cache-dir", "no"),
                    "omniglot is not imported: there is no no/omniglot-28x28.bin; see 'metalora data get --help' and 'metalora "
                    "data import --help'");
     expect_mistake(WORDS("data", "verify", "omniglot", "--data-dir", "no", "--cache-dir", "no"),
                    "no: there is no images_background.zip, nor in no/omniglot; expected the folder that holds Omniglot's "
                    "images_background.zip and images_evaluation.zip");
-    expect_mistake(WORDS("data", "get", "mnist"), "there is no source 'mnist' with published data; expected omniglot");
+    expect_mistake(WORDS("data", "get", "mnist"), "there is no source or model 'mnist' with published data; "
+                   "expected one of omniglot, minilm, smollm2");
     expect_mistake(WORDS("data", "import", "omniglot", "no", "-q"),
                    "no: there is no images_background.zip, nor in no/omniglot; expected the folder that holds Omniglot's "
                    "images_background.zip and images_evaluation.zip");

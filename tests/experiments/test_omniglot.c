@@ -253,7 +253,7 @@ START_TEST(entries_too_large_or_larger_than_declared_are_refused)
         if (memcmp(bytes + i, "\x60\xea\0\0", 4) == 0)
             bytes[i] = 0x10;
     write_whole(path, bytes, n);
-    expect_refused(&f, AG_EDATA, "the entry 'Abc/character01/0001_01.png' is damaged");
+    expect_refused(&f, AG_EDATA, "the entry 'images_background/Abc/character01/0001_01.png' is damaged");
     free(bytes);
     free(kept);
     fixture_release(&f);
@@ -286,7 +286,7 @@ START_TEST(encrypted_entries_are_refused)
     zip_t *z = zip_open(path, 0, NULL);
     ck_assert_int_eq(zip_file_set_encryption(z, 1, ZIP_EM_AES_256, "secret"), 0);
     ck_assert_int_eq(zip_close(z), 0);
-    expect_refused(&f, AG_EDATA, "the entry 'Abc/character01/0001_02.png' cannot be opened");
+    expect_refused(&f, AG_EDATA, "the entry 'images_background/Abc/character01/0001_02.png' cannot be opened");
     fixture_release(&f);
 }
 END_TEST
@@ -411,7 +411,7 @@ static int64_t sum_of_class(const xp_source *s, uint64_t stream)
     int32_t y[20];
     double sum = 0;
     ag_error err = { 0 };
-    ag_code code = xp_source_episode(s, &(xp_episode_id){ 1, stream, 0, 0 }, &(xp_episode_size){ 1, 20, 0 }, x, y, NULL, NULL, &err);
+    ag_code code = xp_source_episode(s, &(xp_episode_id){ 1, stream, 0, 0 }, &(xp_episode_size){ .way = 1, .shot = 20 }, x, y, NULL, NULL, &err);
     ck_assert_msg(code == AG_OK, "%s", err.message);
     for (int i = 0; i < 20 * 784; i++)
         sum += round((double)x[i] * 255);

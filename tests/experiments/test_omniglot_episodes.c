@@ -12,7 +12,7 @@
 
 enum { CHARACTERS = 1623, DRAWINGS = 20, PIXELS = 28 * 28, WAY = 20, SHOT = 3, QUERY = 4, SUPPORT = WAY * SHOT,
        QUERIES = WAY * QUERY };
-static const xp_episode_size usual = { WAY, SHOT, QUERY };
+static const xp_episode_size usual = { .way = WAY, .shot = SHOT, .query = QUERY };
 
 static char dir[32];
 
@@ -342,11 +342,11 @@ START_TEST(sizes_beyond_the_data_are_refused_with_numbers)
 {
     make_cache();
     xp_source *s = open_source(&plain);
-    expect_wrong(s, AG_STREAM_VALIDATION, (xp_episode_size){ 101, 1, 1 }, "101-way tasks from 100 validation classes");
-    expect_wrong(s, AG_STREAM_TEST, (xp_episode_size){ 424, 1, 1 }, "424-way tasks from 423 test classes");
-    expect_wrong(s, AG_STREAM_TRAIN, (xp_episode_size){ 5, 6, 15 }, "shot 6 + query 15; a character has 20 drawings");
-    expect_wrong(s, AG_STREAM_TRAIN, (xp_episode_size){ 5, 1, INT64_MAX }, "a character has 20 drawings");
-    expect_wrong(s, AG_STREAM_TRAIN, (xp_episode_size){ 5, INT64_MAX, 1 }, "a character has 20 drawings");
+    expect_wrong(s, AG_STREAM_VALIDATION, (xp_episode_size){ .way = 101, .shot = 1, .query = 1 }, "101-way tasks from 100 validation classes");
+    expect_wrong(s, AG_STREAM_TEST, (xp_episode_size){ .way = 424, .shot = 1, .query = 1 }, "424-way tasks from 423 test classes");
+    expect_wrong(s, AG_STREAM_TRAIN, (xp_episode_size){ .way = 5, .shot = 6, .query = 15 }, "shot 6 + query 15; a character has 20 drawings");
+    expect_wrong(s, AG_STREAM_TRAIN, (xp_episode_size){ .way = 5, .shot = 1, .query = INT64_MAX }, "a character has 20 drawings");
+    expect_wrong(s, AG_STREAM_TRAIN, (xp_episode_size){ .way = 5, .shot = INT64_MAX, .query = 1 }, "a character has 20 drawings");
     xp_source_close(s);
     forget_cache();
 }

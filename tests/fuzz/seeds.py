@@ -156,3 +156,99 @@ put("results", "seal-alone", seal(b""))
 # What a run may write (fuzz_written.c): strings by line, then numbers.
 put("written", "plain", b"a name\nname: a\\nseed: 1\ncomplete\n5-shot\nnats\nlayer1/weight\nhost metalora run x\n" + struct.pack("<9d", *range(9)))
 put("written", "odd", b"\xff\xfe\x1b[2J\n\nfailed\n..\n\xe2\x96\x88\na/../b\n\x7f\n" + struct.pack("<6d", 1e308, -1e308, float("nan"), float("inf"), -0.0, 5e-324))
+
+# Checkpoints of networks.
+def safetensors(header, data=b""):
+    return struct.pack("<Q", len(header)) + header + data
+
+
+info = b'"%s":{"dtype":"%s","shape":%s,"data_offsets":%s}'
+put("safetensors", "empty", safetensors(b"{}      "))
+put("safetensors", "two", safetensors(b"{" + info % (b"a", b"F32", b"[2,2]", b"[0,16]") + b"," + info % (b"b", b"F16", b"[3]", b"[16,22]") + b"}", bytes(22)))
+put("safetensors", "meta", safetensors(b'{"__metadata__":{"format":"pt"},' + info % (b"a", b"BF16", b"[]", b"[0,2]") + b"}", b"\x80\x3f"))
+put("safetensors", "overlap", safetensors(b"{" + info % (b"a", b"I8", b"[4]", b"[0,4]") + b"," + info % (b"b", b"I64", b"[1]", b"[2,10]") + b"}", bytes(10)))
+put("safetensors", "twice", safetensors(b"{" + b",".join([info % (b"a", b"F64", b"[1]", b"[0,8]")] * 2) + b"}", bytes(8)))
+put("safetensors", "large", safetensors(b"{" + info % (b"a", b"U8", b"[2,18446744073709551614]", b"[0,16]") + b"}", bytes(16)))
+put("safetensors", "sub-byte", safetensors(b"{" + info % (b"a", b"F4", b"[4,0,9]", b"[0,0]") + b"," + info % (b"b", b"F6_E2M3", b"[4]", b"[0,3]") + b"}", bytes(3)))
+
+
+def gguf_string(s):
+    return struct.pack("<Q", len(s)) + s
+
+
+def gguf(keys, tensors, room=0, version=3):
+    data = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(keys))
+    data += b"".join(gguf_string(k) + struct.pack("<I", kind) + value for k, kind, value in keys)
+    for name, shape, kind, offset in tensors:
+        data += gguf_string(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset)
+    return data + bytes(-len(data) % 32 + room)
+
+
+def gguf_array(kind, n, data):
+    return struct.pack("<IQ", kind, n) + data
+
+
+every = [(b"k%d" % i, i, bytes([1]) + bytes(n - 1)) for i, n in enumerate((1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8)) if n]
+texts = [(b"s", 8, gguf_string(b"llama")), (b"t", 9, gguf_array(8, 2, gguf_string(b"a") + gguf_string(b""))), (b"n", 9, gguf_array(5, 2, bytes(8)))]
+put("gguf", "keys", gguf(every, []))
+put("gguf", "texts", gguf([*texts, (b"general.alignment", 4, struct.pack("<I", 64))], []))
+put("gguf", "nested", gguf([(b"n", 9, gguf_array(9, 2, gguf_array(8, 1, gguf_string(b"x")) + gguf_array(0, 1, b"y")))], []))
+put("gguf", "tensors", gguf(texts, [(b"a", (32, 2), 8, 0), (b"b", (32,), 2, 96), (b"c", (32, 1), 3, 128), (b"d", (3,), 1, 160), (b"e", (), 0, 192)], 196))
+put("gguf", "overlap", gguf([], [(b"a", (16,), 0, 0), (b"b", (8,), 0, 32)], 96, 2))
+put("gguf", "absurd", gguf([(b"a", 9, gguf_array(8, 1 << 61, b""))], [(b"a", (1 << 40, 1 << 40), 0, 0)]))
+
+
+def llama2c(dim, hidden, layers, heads, kv_heads, vocab, seq):
+    n = abs(vocab) * dim * (2 if vocab < 0 else 1) + layers * (2 * dim + 2 * dim * dim + 2 * dim // heads * kv_heads * dim + 3 * hidden * dim)
+    return struct.pack("<7i", dim, hidden, layers, heads, kv_heads, vocab, seq) + bytes(4 * (n + dim + seq * dim // heads))
+
+
+put("llama2c", "tied", llama2c(4, 3, 2, 2, 1, 5, 2))
+put("llama2c", "untied", llama2c(4, 3, 1, 1, 1, -5, 2))
+put("llama2c", "cut", llama2c(4, 3, 1, 1, 1, -5, 2)[:-9])
+put("llama2c", "version-1", struct.pack("<8i", 0x616B3432, 1, 4, 3, 1, 1, 1, 5))
+put("llama2c", "vast", struct.pack("<7i", *[1 << 24] * 7) + bytes(100))
+
+# Tokenizers: a byte for the kind, then the file (fuzz_tokenizer.c).
+tokenizers = here.parent / "models" / "tokenizers"
+for kind, ending in enumerate((".json", ".txt", ".bin")):
+    for f in tokenizers.glob("*" + ending):
+        if f.name != "golden.txt":
+            put("tokenizer", f.name, bytes([kind]) + f.read_bytes())
+small = '{"model":{"type":"%s","vocab":{"[UNK]":0,"a":1,"##a":2,"x":3,"aa":4}%s},"added_tokens":[{"id":5,"content":"<s>","special":true,"lstrip":true}]%s}'
+put("tokenizer", "small-wordpiece", b"\0" + (small % ("WordPiece", "", ',"pre_tokenizer":{"type":"BertPreTokenizer"},"normalizer":{"type":"BertNormalizer"},"decoder":{"type":"WordPiece"}')).encode())
+put("tokenizer", "small-bpe", b"\0" + (small % ("BPE", ',"merges":["a a"]', ',"pre_tokenizer":{"type":"ByteLevel"},"decoder":{"type":"ByteLevel"}')).encode())
+put("tokenizer", "small-vocab", b"\1[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n##a\nthe\n")
+
+
+def gguf_tokenizer():
+    def text(t):
+        return struct.pack("<Q", len(t)) + t
+
+    def pair(key, kind, value):
+        return text(b"tokenizer.ggml." + key) + struct.pack("<I", kind) + value
+
+    def array(kind, values):
+        return struct.pack("<IQ", kind, len(values)) + b"".join(values)
+
+    tokens = [b"<s>", b"a", b"\xc4\xa0", b"aa", b"\xc4\xa0a"]
+    pairs = [pair(b"model", 8, text(b"gpt2")), pair(b"pre", 8, text(b"smollm")), pair(b"tokens", 9, array(8, [text(t) for t in tokens])),
+             pair(b"merges", 9, array(8, [text(b"a a"), text(b"\xc4\xa0 a")])),
+             pair(b"token_type", 9, array(5, [struct.pack("<i", 3)] + [struct.pack("<i", 1)] * 4)),
+             pair(b"bos_token_id", 4, struct.pack("<I", 0)), pair(b"add_bos_token", 7, b"\1")]
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, len(pairs)) + b"".join(pairs)
+
+
+put("tokenizer", "gguf", b"\3" + gguf_tokenizer())
+
+# Tables of text, and arrays.
+put("table", "csv", b'\0\xef\xbb\xbftext,label,domain\r\n"a ""b"", c",x,d\r\n\r\n"two\nlines",x,d\n\xc3\xa9,y,e')
+put("table", "csv-same", b"\0text,label\na,x\na,x\na,y\nb,x\nc,y\n")
+put("table", "tsv", b"\1label\ttext\nx\ta, b\ny\t\"c\td\"\n")
+put("table", "jsonl", b'\2{"text": "a \\"b\\" \\u00e9\\ud83d\\ude00", "label": -7}\n\n{"label": "x", "more": [1, {}], "text": "c"}\r\n')
+put("table", "jsonl-domain", b'\2{"text": "a", "label": "b", "domain": "c"}\n{"text": "a", "label": "d", "domain": 3}\n')
+put("table", "clinc", b'\3{"val": [["v", "c"]], "train": [["t", "a"], ["o", "b"]], "test": [["e", "b"]], "oos_val": []}\0{"z": ["b", "a"], "y": ["c"]}')
+for kind, size in (("<f2", 2), (">f4", 4), ("<f8", 8), ("|u1", 1), (">i8", 8), ("|b1", 1)):
+    header = ("{'descr': '%s', 'fortran_order': False, 'shape': (2, 3), }" % kind).ljust(117) + "\n"
+    put("table", "npy-" + kind[1:], b"\4\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header.encode() + bytes(range(6 * size)))
+put("table", "npy-2", b"\4\x93NUMPY\2\0" + struct.pack("<I", 70) + b"{'shape': (4,), 'descr': '<i2', 'fortran_order': False}".ljust(69) + b"\n" + b"\xff\x7f" * 4)

@@ -1,8 +1,10 @@
 /* Uses every room of an installed metalora, and prints the gradient and the second derivative of sum tanh(x^2) at 0.5, 1
- * and 2 beside their closed forms. */
+ * and 2 beside their closed forms; then what needs the libraries of file formats: a checkpoint and an adapter. */
 #include "autograd/autograd.h"
+#include "meta/adapter.h"
 #include "meta/optimizer.h"
 #include "models/model.h"
+#include "models/tokenizer/tokenizer.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -66,8 +68,45 @@ static int step(void)
     return report("value", values, wanted, (int)m.n_value);
 }
 
+/* What is written is read back. */
+static int checkpoint(void)
+{
+    const ag_real x[2] = { 3, 4 };
+    ag_real y[2] = { 0 };
+    nn_weights *w = NULL;
+    ag_error err = { 0 };
+    const nn_to_store tensor = { "a", 1, { 2 }, x };
+    if (nn_safetensors_write("consumer.safetensors", 1, &tensor, 0, NULL, &err) != AG_OK
+        || nn_weights_open(&w, "consumer.safetensors", &err) != AG_OK
+        || nn_stored_read(nn_weights_find(w, "a"), y, &err) != AG_OK)
+        fprintf(stderr, "%s\n", err.message);
+    nn_weights_close(w);
+    remove("consumer.safetensors");
+    return report("read", y, (const double[]){ 3, 4 }, 2);
+}
+
+/* LoRA of rank 2 on the queries and values of two layers of width 8: (8 + 8) * 2 numbers each. */
+static int adapter(void)
+{
+    nn_network *net = NULL;
+    meta_adapter *a = NULL;
+    ag_error err = { 0 };
+    const nn_network_config c = { .architecture = "bert", .vocab_size = 11, .hidden_size = 8, .n_layer = 2, .n_head = 2,
+                                  .intermediate_size = 16, .max_position = 12, .type_vocab = 2, .norm_epsilon = 1e-12,
+                                  .activation = "gelu" };
+    const meta_adapter_options o = { .rank = 2, .target_regex = ".*\\.(query|value)" };
+    ag_real n = 0;
+    if (nn_network_random(&net, &c, 1, &err) != AG_OK || meta_adapter_new(&a, net, &o, &err) != AG_OK)
+        fprintf(stderr, "%s\n", err.message);
+    if (a)
+        n = (ag_real)meta_adapter_values(a);
+    meta_adapter_free(a);
+    nn_network_close(net);
+    return report("adapter's numbers", &n, (const double[]){ 4 * 32 }, 1);
+}
+
 int main(void)
 {
     printf("%s\n", AG_REAL_NAME);
-    return derivatives() | step();
+    return derivatives() | step() | checkpoint() | adapter();
 }

@@ -5,6 +5,7 @@
 #include "autograd/random.h"
 #include "meta/meta.h"
 #include "tests/check.h"
+#include "tests/models_made.h"
 
 typedef struct episodes {
     int64_t n_task, n_support, n_query, x_numel;   /* examples of a task, numbers of an example */
@@ -69,7 +70,7 @@ static inline void episodes_draw(episodes *e, const nn_model *m, meta_loss loss,
     episodes_fill(m, loss, &r, n_task * n_query, e->x_numel, e->query_x, e->query_y);
 }
 
-static inline ag_code episodes_fetch(void *ctx, int64_t first, int64_t count, ag_real *support_x, void *support_y, ag_real *query_x,
+static inline ag_code episodes_fetch(void *ctx, int64_t first, int64_t count, void *support_x, void *support_y, void *query_x,
                                      void *query_y, ag_error *err)
 {
     const episodes *e = ctx;
@@ -90,14 +91,6 @@ static inline meta_batch episodes_batch(episodes *e)
 }
 
 /* Commands that must succeed. */
-static inline nn_model test_model(const nn_options *o)
-{
-    nn_model m;
-    ag_error err = { 0 };
-    ck_assert_msg(nn_model_init(&m, o, &err) == AG_OK, "%s", err.message);
-    return m;
-}
-
 static inline meta_learner *test_learner(const nn_model *m, const meta_options *o)
 {
     meta_learner *l;

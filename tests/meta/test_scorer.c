@@ -102,7 +102,7 @@ static double plain_inductive(const nn_model *m, const meta_state *s, const epis
     double sum = 0;
     for (int q = 0; q < N_QUERY; q++) {
         ag_real x[(N_SUPPORT + 1) * 3], logits[(N_SUPPORT + 1) * 3];
-        ag_tensor *param[NN_MAX_PARAMS];
+        ag_tensor *param[32];
         ag_tape *t = ag_tape_new(NULL, NULL);
         memcpy(x, e->support_x + task * N_SUPPORT * 3, N_SUPPORT * 3 * sizeof *x);
         memcpy(x + N_SUPPORT * 3, e->query_x + (task * N_QUERY + q) * 3, 3 * sizeof *x);
@@ -111,7 +111,7 @@ static double plain_inductive(const nn_model *m, const meta_state *s, const epis
             memcpy(spec.shape, m->param[p].shape, sizeof m->param[p].shape);
             param[p] = ag_value(t, &spec, s->values + m->param[p].offset);
         }
-        ag_tensor *y = m->forward(m, t, param, ag_value(t, &(ag_spec){ .ndim = 2, .shape = { N_SUPPORT + 1, 3 } }, x));
+        ag_tensor *y = m->forward(m, t, param, &(nn_input){ .x = ag_value(t, &(ag_spec){ .ndim = 2, .shape = { N_SUPPORT + 1, 3 } }, x) });
         ck_assert_int_eq(ag_read(y, logits), AG_OK);
         ag_tape_free(t);
         const ag_real *z = logits + N_SUPPORT * 3;

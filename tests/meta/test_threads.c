@@ -93,7 +93,7 @@ typedef struct faulty {
     bool refuse[32];           /* fetch fails when it is asked for this task */
 } faulty;
 
-static ag_code faulty_fetch(void *ctx, int64_t first, int64_t count, ag_real *support_x, void *support_y, ag_real *query_x,
+static ag_code faulty_fetch(void *ctx, int64_t first, int64_t count, void *support_x, void *support_y, void *query_x,
                             void *query_y, ag_error *err)
 {
     faulty *f = ctx;

@@ -1,24 +1,19 @@
 /* Models: their parameter tables, initial values, and forward passes against plain loops in double. */
 #include "models/model.h"
 #include "tests/check.h"
+#include "tests/models_made.h"
 
 #include "autograd/random.h"
 
 #include <stdbool.h>
+
+enum { MAX_PARAMS = 32 };
 
 #ifdef AG_DOUBLE
 #define TOLERANCE 1e-12
 #else
 #define TOLERANCE 2e-5
 #endif
-
-static nn_model model_of(const nn_options *o)
-{
-    nn_model m;
-    ag_error err = { 0 };
-    ck_assert_msg(nn_model_init(&m, o, &err) == AG_OK, "%s", err.message);
-    return m;
-}
 
 static const nn_options sinusoid = { .kind = "mlp", .x_ndim = 1, .x_shape = { 1 }, .n_out = 1, .n_hidden = 2, .hidden = { 40, 40 } };
 static const nn_options omniglot = { .kind = "conv4", .x_ndim = 3, .x_shape = { 28, 28, 1 }, .n_out = 5, .filters = 64,
@@ -58,7 +53,7 @@ static void check_table(const nn_model *m, int n, const expected *want)
 
 START_TEST(the_sinusoid_network_has_1761_numbers)
 {
-    nn_model m = model_of(&sinusoid);
+    nn_model m = test_model(&sinusoid);
     check_table(&m, 6, (expected[]){ { "layer1.weight", 2, { 1, 40 }, 0, 0 }, { "layer1.bias", 1, { 40 }, 0, 0 },
                                      { "layer2.weight", 2, { 40, 40 }, 0, 0 }, { "layer2.bias", 1, { 40 }, 0, 0 },
                                      { "layer3.weight", 2, { 40, 1 }, 0, 0 }, { "layer3.bias", 1, { 1 }, 0, 0 } });
@@ -68,7 +63,7 @@ END_TEST
 
 START_TEST(the_omniglot_network_has_a_beta_for_each_convolution_and_no_bias)
 {
-    nn_model m = model_of(&omniglot);
+    nn_model m = test_model(&omniglot);
     check_table(&m, 10, (expected[]){
         { "layer1.weight", 4, { 3, 3, 1, 64 }, 0, 0 }, { "layer1.norm.beta", 1, { 64 }, 1, 0 },
         { "layer2.weight", 4, { 3, 3, 64, 64 }, 0, 0 }, { "layer2.norm.beta", 1, { 64 }, 1, 0 },
@@ -81,7 +76,7 @@ END_TEST
 
 START_TEST(the_mini_imagenet_network_keeps_five_by_five_places)
 {
-    nn_model m = model_of(&(nn_options){ .kind = "conv4", .x_ndim = 3, .x_shape = { 84, 84, 3 }, .n_out = 5, .filters = 32,
+    nn_model m = test_model(&(nn_options){ .kind = "conv4", .x_ndim = 3, .x_shape = { 84, 84, 3 }, .n_out = 5, .filters = 32,
                                          .max_pool = true, .batch_norm = true, .norm_scale = true, .norm_epsilon = 1e-3 });
     ck_assert_int_eq(m.n_param, 14);
     ck_assert_str_eq(m.param[2].name, "layer1.norm.gamma");
@@ -92,7 +87,7 @@ END_TEST
 
 START_TEST(without_batch_norm_every_layer_has_a_bias)
 {
-    nn_model m = model_of(&(nn_options){ .kind = "conv4", .x_ndim = 3, .x_shape = { 16, 16, 2 }, .n_out = 3, .filters = 4 });
+    nn_model m = test_model(&(nn_options){ .kind = "conv4", .x_ndim = 3, .x_shape = { 16, 16, 2 }, .n_out = 3, .filters = 4 });
     ck_assert_int_eq(m.n_param, 10);
     ck_assert_str_eq(m.param[7].name, "layer4.bias");
     ck_assert(!m.param[7].norm);
@@ -102,14 +97,14 @@ END_TEST
 START_TEST(the_linear_model_marks_its_adapter)
 {
     nn_options o = { .kind = "linear", .x_ndim = 1, .x_shape = { 6 }, .n_out = 4, .adapter_rank = 2, .adapter_std = 0.1 };
-    nn_model m = model_of(&o);
+    nn_model m = test_model(&o);
     check_table(&m, 3, (expected[]){ { "weight", 2, { 4, 6 }, 0, 0 }, { "adapter.U", 2, { 4, 2 }, 0, 1 }, { "adapter.V", 2, { 6, 2 }, 0, 1 } });
     o.adapter_symmetric = true;
     o.n_out = 6;
-    m = model_of(&o);
+    m = test_model(&o);
     check_table(&m, 2, (expected[]){ { "weight", 2, { 6, 6 }, 0, 0 }, { "adapter.U", 2, { 6, 2 }, 0, 1 } });
     o.adapter_rank = 0;
-    m = model_of(&o);
+    m = test_model(&o);
     ck_assert_int_eq(m.n_param, 1);
 }
 END_TEST
@@ -119,7 +114,7 @@ END_TEST
 /* Checks mean and variance (to five standard errors) and the largest value of parameter i over ten seeds. */
 static void check_draws(const nn_options *o, int i, double variance, double largest)
 {
-    nn_model m = model_of(o);
+    nn_model m = test_model(o);
     const nn_param *p = &m.param[i];
     ag_real *values = malloc((size_t)m.n_value * sizeof *values);
     double sum = 0, squares = 0, top = 0, n = 10.0 * (double)p->numel;
@@ -160,7 +155,7 @@ START_TEST(biases_and_betas_start_at_zero_and_gammas_at_one)
 {
     nn_options o = omniglot;
     o.norm_scale = true;
-    nn_model m = model_of(&o);
+    nn_model m = test_model(&o);
     ag_real *values = malloc((size_t)m.n_value * sizeof *values);
     nn_model_draw(&m, 3, values);
     for (int i = 0; i < m.n_param; i++) {
@@ -177,7 +172,7 @@ END_TEST
 
 START_TEST(initial_values_are_a_pure_function_of_the_seed)
 {
-    nn_model m = model_of(&sinusoid);
+    nn_model m = test_model(&sinusoid);
     ag_real a[1761], b[1761];
     nn_model_draw(&m, 7, a);
     nn_model_draw(&m, 7, b);
@@ -372,7 +367,7 @@ static ag_real *model_forward(const nn_model *m, int64_t n_task, bool own_values
 {
     ag_error err = { 0 };
     ag_tape *t = ag_tape_new(&(ag_tape_options){ .n_task = n_task }, &err);
-    ag_tensor *param[NN_MAX_PARAMS];
+    ag_tensor *param[MAX_PARAMS];
     for (int i = 0; i < m->n_param; i++) {
         const nn_param *p = &m->param[i];
         ag_spec spec = { .tasks = own_values, .ndim = p->ndim };
@@ -385,7 +380,7 @@ static ag_real *model_forward(const nn_model *m, int64_t n_task, bool own_values
     }
     ag_spec spec = { .tasks = true, .ndim = 1 + m->options.x_ndim, .shape = { n } };
     memcpy(spec.shape + 1, m->options.x_shape, (size_t)m->options.x_ndim * sizeof *spec.shape);
-    ag_tensor *y = m->forward(m, t, param, ag_value(t, &spec, x));
+    ag_tensor *y = m->forward(m, t, param, &(nn_input){ .x = ag_value(t, &spec, x) });
     ck_assert_msg(ag_tape_status(t, &err) == AG_OK, "%s", err.message);
     ck_assert_int_eq(ag_ndim(y), 2);
     ck_assert_int_eq(ag_shape(y)[0], n);
@@ -399,9 +394,9 @@ static ag_real *model_forward(const nn_model *m, int64_t n_task, bool own_values
 static void check_forward(const nn_options *o, void (*reference)(const nn_model *, const ag_real *const *, plain *))
 {
     enum { N = 6 };
-    nn_model m = model_of(o);
+    nn_model m = test_model(o);
     ag_real *values = numbers(1, m.n_value), *x = numbers(2, N * x_numel(&m));
-    const ag_real *param[NN_MAX_PARAMS];
+    const ag_real *param[MAX_PARAMS];
     for (int i = 0; i < m.n_param; i++)
         param[i] = values + m.param[i].offset;
     plain want = o->x_ndim == 3 ? plain_new(N, o->x_shape[0], o->x_shape[1], o->x_shape[2]) : plain_new(N, 1, 1, o->x_shape[0]);
@@ -468,7 +463,7 @@ END_TEST
 static void check_tasks(const nn_options *o)
 {
     enum { N_TASK = 3, N = 4 };
-    nn_model m = model_of(o);
+    nn_model m = test_model(o);
     int64_t x_task = N * x_numel(&m), y_task = N * o->n_out;
     ag_real *values = numbers(3, N_TASK * m.n_value), *x = numbers(4, N_TASK * x_task);
     for (int own = 0; own < 2; own++) {
@@ -544,8 +539,8 @@ START_TEST(a_bad_option_of_conv4_or_linear_is_named)
     refused(&o, "conv4: examples have 1 axes; [h, w, c] is expected");
     o = omniglot, o.max_pool = true, o.x_shape[1] = 15;
     refused(&o, "images of 28 x 15 vanish in four poolings; at least 16 x 16");
-    o = omniglot, o.head_init = "zero";
-    refused(&o, "head_init 'zero'; xavier or normal is expected");
+    o = omniglot, o.head_init = "one";
+    refused(&o, "head_init 'one'; xavier or normal is expected");
     o = (nn_options){ .kind = "linear", .x_ndim = 1, .x_shape = { 5 }, .n_out = 3, .adapter_rank = 2, .adapter_symmetric = true };
     refused(&o, "as many outputs (3) as inputs (5)");
     o.adapter_rank = -1;

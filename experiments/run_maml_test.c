@@ -1,0 +1,184 @@
+/* Validation and test of a run: which episodes of which source, with which head, after every inner step (run_maml.h). */
+#include "experiments/run_maml.h"
+
+#include "autograd/random.h"
+
+#include <string.h>
+
+int64_t xp_query_at_test(const xp_config *c)
+{
+    return c->eval.query > 0 ? c->eval.query : c->tasks.query;
+}
+
+/* ---- learners and scorers ---- */
+
+static bool own_layer(const xp_maml_run *r)
+{
+    return r->labels && xp_is(r->c->outer.algorithm, "multitask");
+}
+
+ag_code xp_make_test_learner(xp_maml_run *r, ag_error *err)
+{
+    meta_head head = xp_test_head(r->c), trained = meta_learner_head(r->train.learner);
+    if (!r->labels || (!own_layer(r) && (head == META_HEAD_MODEL) == (trained == META_HEAD_MODEL)))
+        return AG_OK;
+    meta_options o = xp_learner_options(r, &r->x->train);
+    o.head = head;
+    o.train_steps = 0;
+    o.first_order = true;
+    return xp_learner_make(r, &o, head == META_HEAD_MODEL ? r->c->tasks.way : 0, &r->test, err);
+}
+
+ag_code xp_make_scorer(xp_maml_run *r, const xp_episode_size *size, meta_scorer **sc, ag_error *err)
+{
+    const xp_config *c = r->c;
+    meta_scorer_options o = {
+        .n_support = size->way * size->shot, .n_query = size->way * size->query, .steps = c->eval.steps,
+        .inductive = xp_is(c->eval.protocol, "inductive") && xp_is(c->model.norm, "batch"), .inner_lr = c->eval.lr,
+        .other_head = r->labels, .head = xp_test_head(c), .way = size->way,
+        .support_capacity = size->support_capacity, .query_capacity = size->query_capacity,
+    };
+    return meta_scorer_new(sc, r->test.learner ? r->test.learner : r->train.learner, &o, err);
+}
+
+/* What the test learner's model has in common with the trained one stands at the front of both. */
+static ag_code state_for_test(const xp_maml_run *r, const meta_state *trained, meta_state *s, ag_error *err)
+{
+    if (!r->test.learner) {
+        *s = *trained;
+        return AG_OK;
+    }
+    AG_TRY(err, meta_state_init(s, r->test.learner, r->c->seed, err));
+    int64_t common = 0;
+    const nn_model *a = &r->train.model, *b = &r->test.model;
+    for (int p = 0; p < a->n_param && p < b->n_param && strcmp(a->param[p].name, b->param[p].name) == 0 &&
+                    a->param[p].numel == b->param[p].numel; p++)
+        common = a->param[p].offset + a->param[p].numel;
+    memcpy(s->values, trained->values, (size_t)common * sizeof *s->values);
+    return AG_OK;
+}
+
+ag_code xp_score_episodes(xp_maml_run *r, meta_scorer *sc, const xp_source *source, const xp_episode_size *size, uint64_t stream,
+                          const meta_state *trained, int64_t n, double *scores, ag_error *err)
+{
+    meta_state s;
+    xp_episodes e = { r->x, source, { r->c->eval.seed, stream, 0, 0 }, *size };
+    AG_TRY(err, state_for_test(r, trained, &s, err));
+    meta_batch b = { .n_task = n, .fetch = xp_fetch, .ctx = &e };
+    ag_code code = meta_scorer_run(sc, &s, &b, scores, scores + n * (r->c->eval.steps + 1), err);
+    if (r->test.learner)
+        meta_state_release(&s);
+    return ag_trail(err, code, __func__);
+}
+
+/* ---- the list of tests ---- */
+
+bool xp_tests_best(const xp_maml_run *r)
+{
+    return xp_is(r->c->eval.select, "best") && r->has_best;
+}
+
+static int64_t shot_counts(const xp_maml_run *r)
+{
+    return r->c->eval.n_shots > 0 ? r->c->eval.n_shots : 1;
+}
+
+static int64_t source_counts(const xp_maml_run *r)
+{
+    return r->c->eval.n_tests > 0 ? r->c->eval.n_tests : 1;
+}
+
+int64_t xp_test_count(const xp_maml_run *r)
+{
+    return source_counts(r) * shot_counts(r) * (xp_tests_best(r) ? 2 : 1);
+}
+
+/* One test: number i counts shots fastest, then sources, then the chosen parameters before the last ones. */
+typedef struct test_case {
+    bool last;
+    const char *entry;                   /* of eval.tests; NULL: the training source */
+    char source[64], name[128];
+    xp_episode_size size;
+} test_case;
+
+static test_case test_at(const xp_maml_run *r, int64_t i)
+{
+    const xp_config *c = r->c;
+    bool norm = xp_is(c->model.norm, "batch");
+    test_case t = { .last = i >= source_counts(r) * shot_counts(r),
+                    .size = { .way = c->tasks.way, .shot = c->tasks.shot, .query = xp_query_at_test(c) } };
+    if (c->eval.n_shots > 0)
+        t.size.shot = c->eval.shots[i % c->eval.n_shots];
+    t.last = t.last && xp_tests_best(r);
+    char where[96] = "";
+    if (c->eval.n_tests > 0) {
+        size_t length = 0;
+        int64_t way = 0;
+        t.entry = c->eval.tests[i / shot_counts(r) % c->eval.n_tests];
+        xp_test_split(t.entry, &length, &way);
+        snprintf(t.source, sizeof t.source, "%.*s", (int)length, t.entry);
+        t.size.way = way > 0 ? way : t.size.way;
+        snprintf(where, sizeof where, "%s-%lld-way-", t.source, (long long)t.size.way);
+    }
+    snprintf(t.name, sizeof t.name, "%s%lld-shot%s%s%s", where, (long long)t.size.shot, norm ? "-" : "", norm ? c->eval.protocol : "",
+             t.last ? "-last" : "");
+    return t;
+}
+
+/* Another source than the training one has all its classes for test, and takes them from everywhere. */
+static ag_code open_other(const xp_maml_run *r, const test_case *t, xp_source **s, ag_error *err)
+{
+    xp_tasks tasks = r->c->tasks;
+    if (!xp_is(t->source, tasks.source)) {
+        tasks.source = t->source;
+        tasks.classes_from = "all";
+        memset(tasks.class_split, 0, sizeof tasks.class_split);
+        memset(tasks.split_domains, 0, sizeof tasks.split_domains);
+    }
+    return xp_open_source(r->x, &tasks, r->c->seed, r->base.tokenizer, s, err);
+}
+
+/* ---- running one ---- */
+
+static ag_code log_scores(xp_maml_run *r, const test_case *t, double *scores, uint64_t *seeds, ag_error *err)
+{
+    int64_t n = r->c->eval.episodes, width = r->c->eval.steps + 1;
+    for (int64_t i = 0; i < n; i++)
+        seeds[i] = (uint64_t)i;
+    xp_scores result = { .protocol = t->name, .n_episode = n, .n_step = r->c->eval.steps, .loss = scores,
+                         .accuracy = r->labels ? scores + n * width : NULL, .episode_seed = seeds,
+                         .loss_unit = r->labels ? "nats" : "mean squared error", .diverged_above = r->c->eval.diverged_above };
+    return xp_log_scores(r->x, &result, err);
+}
+
+static ag_code score(xp_maml_run *r, test_case *t, const xp_source *source, double *scores, ag_error *err)
+{
+    meta_scorer *sc = NULL;
+    const meta_state *s = xp_tests_best(r) && !t->last ? &r->best : &r->state;
+    AG_TRY(err, xp_size_episode(source, AG_STREAM_TEST, &t->size, err));
+    AG_TRY(err, xp_make_scorer(r, &t->size, &sc, err));
+    ag_code code = xp_score_episodes(r, sc, source, &t->size, AG_STREAM_TEST, s, r->c->eval.episodes, scores, err);
+    meta_scorer_free(sc);
+    return ag_trail(err, code, __func__);
+}
+
+ag_code xp_test_next(xp_maml_run *r, ag_error *err)
+{
+    test_case t = test_at(r, r->tested);
+    int64_t n = r->c->eval.episodes;
+    xp_source *other = NULL;
+    double *scores = ag_alloc_zero((size_t)(2 * n * (r->c->eval.steps + 1)) * sizeof *scores);
+    uint64_t *seeds = ag_alloc((size_t)n * sizeof *seeds);
+    ag_code code = scores && seeds ? AG_OK : ag_fail(err, AG_ENOMEM, "run: no memory for the scores of %lld episodes", (long long)n);
+    if (code == AG_OK && t.entry)
+        code = open_other(r, &t, &other, err);
+    if (code == AG_OK)
+        code = score(r, &t, other ? other : r->source, scores, err);
+    if (code == AG_OK)
+        code = log_scores(r, &t, scores, seeds, err);
+    xp_source_close(other);
+    ag_free(scores);
+    ag_free(seeds);
+    r->tested += code == AG_OK;
+    return ag_trail(err, code, __func__);
+}
