@@ -152,7 +152,8 @@ void ag_frame_input(ag_frame *f, int i, const void *data);
 void ag_frame_output(ag_frame *f, int i, void *data);
 ag_code ag_frame_run(ag_frame *f, int first_stage, int last_stage, ag_error *err);
 
-/* "zen3", "skx", "haswell": the kernels BLIS chose; and the instruction set of ours: "x86-64-v4", "baseline". */
+/* The kernels of matrix products, "avx512" or "avx2" (ours), "zen3", "haswell" (BLIS's); BLIS's version; and the
+ * instruction set of the other kernels: "x86-64-v4", "baseline". */
 const char *ag_gemm_kernels(void);
 const char *ag_gemm_version(void);
 const char *ag_instruction_set(void);

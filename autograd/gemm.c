@@ -1,56 +1,59 @@
-/* C = A B by BLIS, one thread a call (parallelism stands above), or by a small kernel of ours where BLIS's set-up
- * would cost more than the product. The only file that includes blis.h. */
+/* C = A B, one thread a call (parallelism stands above): by our kernels for the machine's vectors, or by BLIS. The only
+ * file that includes blis.h. */
 #include "autograd/gemm.h"
 
 #include <blis.h>
+#include <stdatomic.h>
 #include <string.h>
 
-/* Up to so many multiply-adds, with rows of B and C contiguous and long enough for a vector, our kernel is faster
- * (bench/gemm.c). */
-enum { SMALL_PRODUCT = 2048, SMALL_COLUMNS = 8 };
+/* Ours win at every shape on AVX2 and AVX-512 (bench/gemm.c). BLIS does float64, so that the checks rest on somebody
+ * else's products, and float32 on machines we have no kernels of their own for, from so many multiply-adds: below, its
+ * set-up costs more than the product. */
+enum { SMALL_PRODUCT = 4096 };
 
-/* Rows of C in groups of four, each row's entries along the vector: no packing, A is read as it lies. */
-AG_KERNEL static void small_product(int64_t m, int64_t n, int64_t k, const ag_real *a, int64_t rs_a, int64_t cs_a,
-                                    const ag_real *restrict b, int64_t rs_b, ag_real *restrict c, int64_t rs_c)
+static const ag_gemm_set sets[] = {
+#ifdef AG_GEMM_X86
+    { "avx512", ag_gemm_avx512 },
+    { "avx2", ag_gemm_avx2 },
+#endif
+    { "generic", ag_gemm_generic },
+};
+
+/* How many sets at the front this machine cannot run. */
+static int beyond(void)
 {
-    int64_t i = 0;
-    for (; i + 4 <= m; i += 4) {
-        const ag_real *a0 = a + i * rs_a;
-        ag_real *c0 = c + i * rs_c, *c1 = c0 + rs_c, *c2 = c1 + rs_c, *c3 = c2 + rs_c;
-        for (int64_t p = 0; p < k; p++) {
-            const ag_real *row = b + p * rs_b, *ap = a0 + p * cs_a;
-            ag_real x0 = ap[0], x1 = ap[rs_a], x2 = ap[2 * rs_a], x3 = ap[3 * rs_a];
-#pragma omp simd
-            for (int64_t j = 0; j < n; j++) {
-                c0[j] += x0 * row[j];
-                c1[j] += x1 * row[j];
-                c2[j] += x2 * row[j];
-                c3[j] += x3 * row[j];
-            }
-        }
+#ifdef AG_GEMM_X86
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+        return 2;
+    if (!__builtin_cpu_supports("avx512f"))
+        return 1;
+#endif
+    return 0;
+}
+
+const ag_gemm_set *ag_gemm_sets(int *n)
+{
+    int first = beyond();
+    *n = (int)(sizeof sets / sizeof *sets) - first;
+    return sets + first;
+}
+
+static ag_gemm_kernel *ours(void)
+{
+    static ag_gemm_kernel *_Atomic chosen;
+    ag_gemm_kernel *kernel = atomic_load_explicit(&chosen, memory_order_relaxed);
+    int n;
+    if (!kernel) {
+        kernel = ag_gemm_sets(&n)->kernel;   /* every thread finds the same */
+        atomic_store_explicit(&chosen, kernel, memory_order_relaxed);
     }
-    for (; i < m; i++)
-        for (int64_t p = 0; p < k; p++) {
-            ag_real x = a[i * rs_a + p * cs_a];
-#pragma omp simd
-            for (int64_t j = 0; j < n; j++)
-                c[i * rs_c + j] += x * b[p * rs_b + j];
-        }
+    return kernel;
 }
 
-static void clear(int64_t m, int64_t n, ag_real *c, int64_t rs_c)
+static bool blis_is_better(int64_t m, int64_t n, int64_t k, ag_gemm_kernel *kernel)
 {
-    for (int64_t i = 0; i < m; i++)
-        memset(c + i * rs_c, 0, (size_t)n * sizeof *c);
-}
-
-void ag_gemm_small(int64_t m, int64_t n, int64_t k, const ag_real *a, int64_t rs_a, int64_t cs_a, const ag_real *b, int64_t rs_b,
-                   int64_t cs_b, bool accumulate, ag_real *c, int64_t rs_c)
-{
-    (void)cs_b;
-    if (!accumulate)
-        clear(m, n, c, rs_c);
-    small_product(m, n, k, a, rs_a, cs_a, b, rs_b, c, rs_c);
+    return (sizeof(ag_real) > 4 || kernel == ag_gemm_generic) && m * n * k > SMALL_PRODUCT;
 }
 
 void ag_gemm_blis(int64_t m, int64_t n, int64_t k, const ag_real *a, int64_t rs_a, int64_t cs_a, const ag_real *b, int64_t rs_b,
@@ -68,28 +71,32 @@ void ag_gemm_blis(int64_t m, int64_t n, int64_t k, const ag_real *a, int64_t rs_
          rs_c, 1, NULL, &threads);
 }
 
-bool ag_gemm_is_small(int64_t m, int64_t n, int64_t k, int64_t cs_b)
-{
-    return cs_b == 1 && n >= SMALL_COLUMNS && m * n * k <= SMALL_PRODUCT;
-}
-
 void ag_gemm(int64_t m, int64_t n, int64_t k, const ag_real *a, int64_t rs_a, int64_t cs_a, const ag_real *b, int64_t rs_b,
              int64_t cs_b, bool accumulate, ag_real *c, int64_t rs_c)
 {
     if (m == 0 || n == 0)
         return;
     if (k == 0) {
-        if (!accumulate)
-            clear(m, n, c, rs_c);
+        for (int64_t i = 0; i < m && !accumulate; i++)
+            memset(c + i * rs_c, 0, (size_t)n * sizeof *c);
         return;
     }
-    ag_gemm_kernel *kernel = ag_gemm_is_small(m, n, k, cs_b) ? ag_gemm_small : ag_gemm_blis;
+    ag_gemm_kernel *kernel = ours();
+    if (blis_is_better(m, n, k, kernel))
+        kernel = ag_gemm_blis;
     kernel(m, n, k, a, rs_a, cs_a, b, rs_b, cs_b, accumulate, c, rs_c);
+}
+
+const char *ag_gemm_blis_kernels(void)
+{
+    return bli_arch_string(bli_arch_query_id());
 }
 
 const char *ag_gemm_kernels(void)
 {
-    return bli_arch_string(bli_arch_query_id());
+    int n;
+    const ag_gemm_set *best = ag_gemm_sets(&n);
+    return blis_is_better(1, 1, SMALL_PRODUCT + 1, best->kernel) ? ag_gemm_blis_kernels() : best->name;
 }
 
 const char *ag_gemm_version(void)

@@ -144,7 +144,7 @@ ag_code xp_class_set_from(xp_class_set *s, const char *classes_from, ag_error *e
 
 /* --- what there is --- */
 
-static int split_of(uint64_t stream)
+int xp_class_split_of(uint64_t stream)
 {
     return stream == AG_STREAM_TRAIN ? 0 : stream == AG_STREAM_VALIDATION ? 1 : 2;
 }
@@ -160,7 +160,7 @@ static int64_t large_enough(const xp_class_set *s, xp_class_range range, int64_t
 int64_t xp_class_set_classes(const xp_class_set *s, uint64_t stream)
 {
     int64_t most = 0;
-    int split = split_of(stream);
+    int split = xp_class_split_of(stream);
     if (s->domain_share <= 0)
         return s->split[split].count;
     for (int64_t i = 0; i < s->n_range; i++)
@@ -286,7 +286,7 @@ ag_code xp_class_draw(const xp_class_set *s, const xp_episode_id *id, const xp_e
                       ag_error *err)
 {
     uint64_t chosen[XP_CLASS_WAY_MAX];
-    int split = split_of(id->stream);
+    int split = xp_class_split_of(id->stream);
     int64_t need = size->shot + size->query;
     xp_class_range range = s->split[split];
     AG_TRY(err, check_size(s, size, err));

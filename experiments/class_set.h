@@ -64,6 +64,8 @@ ag_code xp_class_set_from(xp_class_set *s, const char *classes_from, ag_error *e
 /* Tells opt->note of classes too small for episodes of this size. */
 void xp_class_set_note(const xp_class_set *s, const xp_tasks *tasks, const xp_source_options *opt);
 
+/* The split of a stream: 0 training, 1 validation, 2 test. */
+int xp_class_split_of(uint64_t stream);
 /* Classes one episode can choose from, and examples of the largest class: for xp_source_type. */
 int64_t xp_class_set_classes(const xp_class_set *s, uint64_t stream);
 int64_t xp_class_set_examples(const xp_class_set *s);

@@ -34,12 +34,12 @@ const xp_cli_command xp_cli_commands[] = {
               "head and the like are those the start was trained with, as far as its metalora.json says so. Once the "
               "adapter stands written, each example is predicted by an adaptation that has not seen it: an estimate of "
               "the accuracy.",
-      .example = "metalora adapt --model minilm --adapter start --support examples.jsonl --to intents", .run = xp_cli_adapt },
-    { .name = "predict", .operands = "[FILE.jsonl]", .options = "model adapter text text-column plain strict threads cache-dir json quiet",
+      .example = "metalora adapt --model minilm --support intents.jsonl --to intents", .run = xp_cli_adapt },
+    { .name = "predict", .operands = "[FILE.jsonl]", .options = "model adapter text text-column plain strict threads cache-dir json",
       .about = "labels texts with an adapter that adapt wrote",
       .more = "Reads texts from --text, from FILE.jsonl (JSON lines with text), or from stdin where neither is given or FILE is "
               "-, and prints one JSON line a text: text, label, probability, probabilities, and dropped where tokens were "
-              "cut. From a pipe or terminal each line is answered at once. A line that cannot be read is reported with "
+              "cut; texts of --text are answered readably unless --json is given. From a pipe or terminal each line is answered at once. A line that cannot be read is reported with "
               "its number, the others are answered all the same, and the exit code is then 2.",
       .example = "metalora predict --adapter intents --text 'when is my flight'", .run = xp_cli_predict },
     { .name = "export", .operands = "FILE.h5", .options = "to model cache-dir force quiet",

@@ -55,11 +55,18 @@ static void second_words(xp_text *t)
     }
 }
 
+static void head_words(xp_text *t)
+{
+    add_word(t, "prototype", strlen("prototype"));
+    add_word(t, "centroid", strlen("centroid"));
+}
+
 static const struct {
     const char *placeholder;
     void (*words)(xp_text *t);
 } lists[] = {
     { "SHELL", shell_words }, { "SOURCE", source_words }, { "COMMAND", command_words }, { "SUB", second_words },
+    { "HEAD", head_words },
 };
 enum { N_LIST = sizeof lists / sizeof *lists };
 

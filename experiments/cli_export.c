@@ -27,6 +27,10 @@ static ag_code read_config(exporting *e, ag_error *err)
     const xp_config *c = &e->config;
     AG_REQUIRE(xp_is(c->model.kind, "network") && !xp_is(c->adapter.kind, "none"), err, AG_ECONFIG, "'%s' has no adapter of a network: its model "
                "is '%s' and its adapter '%s'; expected a run with model.kind network", e->path, c->model.kind, c->adapter.kind);
+    bool doubled = xp_is(c->adapter.init, "pissa") || xp_is(c->adapter.init, "olora");
+    AG_REQUIRE(!doubled || !c->inner.learn_lr || !xp_is(c->inner.lr_scope, "element"), err, AG_ECONFIG, "'%s' learned a step size for each "
+               "number of an adapter that began with adapter.init %s; a folder for PEFT has it with twice the rank, where they fit no more",
+               e->path, c->adapter.init);
     AG_REQUIRE(!*c->model.train, err, AG_ECONFIG, "'%s' trained weights of the network itself (model.train: %s), which an adapter's folder "
                "cannot hold; expected a run that trained an adapter only", e->path, c->model.train);
     return AG_OK;

@@ -34,7 +34,7 @@ const xp_cli_option xp_cli_options[] = {
     { "text", 't', "TEXT", XP_CLI_LIST, FIELD(texts), "a text to label. May be given many times" },
     { "plain", 0, NULL, XP_CLI_FLAG, FIELD(plain), "the input's lines are texts, not JSON" },
     { "strict", 0, NULL, XP_CLI_FLAG, FIELD(strict), "refuse a text of too many tokens; without it, it is cut" },
-    { "seed", 0, "S", XP_CLI_SEED, FIELD(seed), "of run: the same as --set seed=S, and wins over it; of adapt: of a fresh start" },
+    { "seed", 0, "S", XP_CLI_SEED, FIELD(seed), "the same as --set seed=S, and wins over it; adapt: the seed of a fresh LoRA" },
     { "threads", 0, "N", XP_CLI_COUNT, FIELD(threads),
       "threads to compute with; without it one a core, at most one for each chunk of tasks. Changes the time, "
       "never the result" },

@@ -169,6 +169,9 @@ static bool one_test(const xp_config *c, const char *entry, xp_conflict *out)
 
 static bool tests(const xp_config *c, xp_conflict *out)
 {
+    if (c->eval.n_tests && !xp_source_has_classes(c->tasks.source))
+        return xp_broken(out, "eval.tests", NULL, "eval.tests are of classes, and the tasks of the source '%s' have none; "
+                         "expected eval.tests: []", c->tasks.source);
     for (int i = 0; i < c->eval.n_tests; i++) {
         if (one_test(c, c->eval.tests[i], out))
             return true;

@@ -55,6 +55,7 @@ struct xp_context {
     double started;                      /* monotonic clock [s]; earlier by what was spent before a resumption */
     int64_t iteration;                   /* of the last training row */
     bool trained;                        /* the step under way wrote one */
+    bool hush;                           /* sources opened again have told their notes */
     /* run_state.c */
     char *checkpoint;                    /* path */
     xp_sha256 identity;                  /* of all that decides the bits */
@@ -83,6 +84,7 @@ ag_code xp_make_optimizer(const xp_context *x, const meta_optimizer_options *mor
 double xp_outer_rate(const xp_config *c, int64_t iteration);
 double xp_now(void);                     /* monotonic [s] */
 bool xp_is(const char *option, const char *value);
+const char *xp_loss_unit(const xp_config *c);   /* of the tasks' losses: "nats", ... */
 /* AG_ESTOP when the caller asked to stop. */
 ag_code xp_check_stop(const xp_context *x, ag_error *err);
 ag_code xp_store_parameters(const xp_context *x, const nn_model *m, const char *prefix, const ag_real *values, ag_error *err);

@@ -34,7 +34,7 @@ meta_options xp_learner_options(const xp_maml_run *r, const xp_episode_size *siz
     const xp_config *c = r->c;
     return (meta_options){
         .algorithm = xp_is(c->outer.algorithm, "reptile") ? META_REPTILE : xp_is(c->outer.algorithm, "imaml") ? META_IMAML : META_MAML,
-        .loss = r->labels ? META_CROSS_ENTROPY : META_MSE,
+        .loss = r->labels ? META_CROSS_ENTROPY : r->language ? META_NEXT_TOKEN : META_MSE,
         .support_scale = xp_is(c->inner.loss_scale, "per-shot") ? (double)c->tasks.way : 1,
         .inner_lr = c->inner.lr,
         .rule = xp_is(c->inner.rule, "adam") ? META_RULE_ADAM : META_RULE_SGD,
@@ -122,7 +122,8 @@ static ag_code make_validator(xp_maml_run *r, ag_error *err)
     if (c->eval.validate_every == 0)
         return AG_OK;
     AG_TRY(err, xp_size_episode(r->source, AG_STREAM_VALIDATION, &r->validation, err));
-    AG_TRY(err, xp_make_scorer(r, &r->validation, &r->validator, err));
+    if (!xp_features_stay(r, r->source))
+        AG_TRY(err, xp_make_scorer(r, &r->validation, &r->validator, err));
     r->scores = ag_alloc_zero((size_t)(2 * n * (c->eval.steps + 1)) * sizeof *r->scores);
     AG_REQUIRE(r->scores, err, AG_ENOMEM, "run: no memory for the scores of %lld episodes", (long long)n);
     return AG_OK;
@@ -132,7 +133,9 @@ static ag_code make(xp_maml_run *r, ag_error *err)
 {
     AG_TRY(err, xp_base_open(&r->base, r->x, err));
     AG_TRY(err, xp_open_source(r->x, &r->c->tasks, r->c->seed, r->base.tokenizer, &r->source, err));
-    r->labels = xp_source_example(r->source).labels;
+    xp_example_shape shape = xp_source_example(r->source);
+    r->labels = shape.labels;
+    r->language = shape.text && !shape.labels;
     AG_TRY(err, make_learner(r, err));
     AG_TRY(err, meta_state_init(&r->state, r->train.learner, r->c->seed, err));
     AG_TRY(err, meta_state_init(&r->best, r->train.learner, r->c->seed, err));
@@ -158,6 +161,7 @@ static void close_run(void *run)
     xp_learner_release(&r->test);
     xp_source_close(r->source);
     xp_base_close(&r->base);
+    xp_features_free(r->features);
     ag_free(r->rate_scale);
     ag_free(r->importance[0]);
     ag_free(r->importance[1]);
@@ -214,18 +218,18 @@ static ag_code restore(void *run, const xp_checkpoint *c, ag_error *err)
 
 /* ---- training ---- */
 
-/* Mean over the validation episodes after the last step; the best so far (by accuracy, else by loss) is kept. */
+/* Mean over the validation episodes after the last step; the best so far (of classes by accuracy, else by loss) is kept. */
 static ag_code validate(xp_maml_run *r, ag_error *err)
 {
     const xp_config *c = r->c;
     int64_t n = c->eval.validation_episodes, width = c->eval.steps + 1;
     double *loss = r->scores, *accuracy = r->scores + n * width, sums[2] = { 0, 0 };
-    AG_TRY(err, xp_score_episodes(r, r->validator, r->source, &r->validation, AG_STREAM_VALIDATION, &r->state, n, r->scores, err));
+    AG_TRY(err, xp_score_validation(r, r->scores, err));
     for (int64_t i = 0; i < n; i++) {
         sums[0] += loss[i * width + width - 1] / (double)n;
         sums[1] += accuracy[i * width + width - 1] / (double)n;
     }
-    AG_TRY(err, xp_log_validation(r->x, &(xp_validation_row){ r->done, sums[0], r->labels ? sums[1] : NAN }, err));
+    AG_TRY(err, xp_log_validation(r->x, &(xp_validation_row){ r->done, sums[0], r->labels || r->language ? sums[1] : NAN }, err));
     r->validated = r->done;
     double score = r->labels ? sums[1] : -sums[0];
     if (!r->has_best || score > r->best_score) {

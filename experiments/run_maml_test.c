@@ -42,7 +42,7 @@ ag_code xp_make_scorer(xp_maml_run *r, const xp_episode_size *size, meta_scorer 
 }
 
 /* What the test learner's model has in common with the trained one stands at the front of both. */
-static ag_code state_for_test(const xp_maml_run *r, const meta_state *trained, meta_state *s, ag_error *err)
+ag_code xp_test_state(const xp_maml_run *r, const meta_state *trained, meta_state *s, ag_error *err)
 {
     if (!r->test.learner) {
         *s = *trained;
@@ -58,16 +58,27 @@ static ag_code state_for_test(const xp_maml_run *r, const meta_state *trained, m
     return AG_OK;
 }
 
+void xp_test_state_release(const xp_maml_run *r, meta_state *s)
+{
+    if (r->test.learner)
+        meta_state_release(s);
+}
+
 ag_code xp_score_episodes(xp_maml_run *r, meta_scorer *sc, const xp_source *source, const xp_episode_size *size, uint64_t stream,
                           const meta_state *trained, int64_t n, double *scores, ag_error *err)
 {
     meta_state s;
+    meta_scorer *own = NULL;
     xp_episodes e = { r->x, source, { r->c->eval.seed, stream, 0, 0 }, *size };
-    AG_TRY(err, state_for_test(r, trained, &s, err));
-    meta_batch b = { .n_task = n, .fetch = xp_fetch, .ctx = &e };
-    ag_code code = meta_scorer_run(sc, &s, &b, scores, scores + n * (r->c->eval.steps + 1), err);
-    if (r->test.learner)
-        meta_state_release(&s);
+    if (!sc)
+        AG_TRY(err, xp_make_scorer(r, size, &own, err));
+    ag_code code = xp_test_state(r, trained, &s, err);
+    if (code == AG_OK) {
+        meta_batch b = { .n_task = n, .fetch = xp_fetch, .ctx = &e };
+        code = meta_scorer_run(sc ? sc : own, &s, &b, scores, scores + n * (r->c->eval.steps + 1), err);
+        xp_test_state_release(r, &s);
+    }
+    meta_scorer_free(own);
     return ag_trail(err, code, __func__);
 }
 
@@ -126,16 +137,16 @@ static test_case test_at(const xp_maml_run *r, int64_t i)
 }
 
 /* Another source than the training one has all its classes for test, and takes them from everywhere. */
-static ag_code open_other(const xp_maml_run *r, const test_case *t, xp_source **s, ag_error *err)
+static xp_tasks tasks_of(const xp_maml_run *r, const test_case *t)
 {
     xp_tasks tasks = r->c->tasks;
-    if (!xp_is(t->source, tasks.source)) {
-        tasks.source = t->source;
-        tasks.classes_from = "all";
-        memset(tasks.class_split, 0, sizeof tasks.class_split);
-        memset(tasks.split_domains, 0, sizeof tasks.split_domains);
-    }
-    return xp_open_source(r->x, &tasks, r->c->seed, r->base.tokenizer, s, err);
+    if (!t->entry || xp_is(t->source, tasks.source))
+        return tasks;
+    tasks.source = t->source;
+    tasks.classes_from = "all";
+    memset(tasks.class_split, 0, sizeof tasks.class_split);
+    memset(tasks.split_domains, 0, sizeof tasks.split_domains);
+    return tasks;
 }
 
 /* ---- running one ---- */
@@ -146,37 +157,50 @@ static ag_code log_scores(xp_maml_run *r, const test_case *t, double *scores, ui
     for (int64_t i = 0; i < n; i++)
         seeds[i] = (uint64_t)i;
     xp_scores result = { .protocol = t->name, .n_episode = n, .n_step = r->c->eval.steps, .loss = scores,
-                         .accuracy = r->labels ? scores + n * width : NULL, .episode_seed = seeds,
-                         .loss_unit = r->labels ? "nats" : "mean squared error", .diverged_above = r->c->eval.diverged_above };
+                         .accuracy = r->labels || r->language ? scores + n * width : NULL, .episode_seed = seeds,
+                         .loss_unit = xp_loss_unit(r->c), .diverged_above = r->c->eval.diverged_above };
     return xp_log_scores(r->x, &result, err);
 }
 
-static ag_code score(xp_maml_run *r, test_case *t, const xp_source *source, double *scores, ag_error *err)
+static ag_code score_on(xp_maml_run *r, const xp_tasks *tasks, xp_episode_size size, uint64_t stream, const meta_state *s, int64_t n,
+                        double *scores, ag_error *err)
 {
-    meta_scorer *sc = NULL;
-    const meta_state *s = xp_tests_best(r) && !t->last ? &r->best : &r->state;
-    AG_TRY(err, xp_size_episode(source, AG_STREAM_TEST, &t->size, err));
-    AG_TRY(err, xp_make_scorer(r, &t->size, &sc, err));
-    ag_code code = xp_score_episodes(r, sc, source, &t->size, AG_STREAM_TEST, s, r->c->eval.episodes, scores, err);
-    meta_scorer_free(sc);
+    xp_source *source;
+    r->x->hush = xp_is(tasks->source, r->c->tasks.source);
+    AG_TRY(err, xp_open_source(r->x, tasks, r->c->seed, r->base.tokenizer, &source, err));
+    ag_code code;
+    if (xp_features_stay(r, source)) {
+        code = xp_score_by_features(r, source, tasks->source, &size, stream, s, n, scores, err);
+    } else {
+        code = xp_size_episode(source, stream, &size, err);
+        if (code == AG_OK)
+            code = xp_score_episodes(r, NULL, source, &size, stream, s, n, scores, err);
+    }
+    xp_source_close(source);
     return ag_trail(err, code, __func__);
+}
+
+ag_code xp_score_validation(xp_maml_run *r, double *scores, ag_error *err)
+{
+    int64_t n = r->c->eval.validation_episodes;
+    if (r->validator)
+        return xp_score_episodes(r, r->validator, r->source, &r->validation, AG_STREAM_VALIDATION, &r->state, n, scores, err);
+    return score_on(r, &r->c->tasks, r->validation, AG_STREAM_VALIDATION, &r->state, n, scores, err);
 }
 
 ag_code xp_test_next(xp_maml_run *r, ag_error *err)
 {
     test_case t = test_at(r, r->tested);
     int64_t n = r->c->eval.episodes;
-    xp_source *other = NULL;
     double *scores = ag_alloc_zero((size_t)(2 * n * (r->c->eval.steps + 1)) * sizeof *scores);
     uint64_t *seeds = ag_alloc((size_t)n * sizeof *seeds);
     ag_code code = scores && seeds ? AG_OK : ag_fail(err, AG_ENOMEM, "run: no memory for the scores of %lld episodes", (long long)n);
-    if (code == AG_OK && t.entry)
-        code = open_other(r, &t, &other, err);
+    const meta_state *s = xp_tests_best(r) && !t.last ? &r->best : &r->state;
+    const xp_tasks tasks = tasks_of(r, &t);
     if (code == AG_OK)
-        code = score(r, &t, other ? other : r->source, scores, err);
+        code = score_on(r, &tasks, t.size, AG_STREAM_TEST, s, n, scores, err);
     if (code == AG_OK)
         code = log_scores(r, &t, scores, seeds, err);
-    xp_source_close(other);
     ag_free(scores);
     ag_free(seeds);
     r->tested += code == AG_OK;

@@ -16,6 +16,13 @@ bool xp_is(const char *option, const char *value)
     return strcmp(option, value) == 0;
 }
 
+const char *xp_loss_unit(const xp_config *c)
+{
+    if (xp_is(c->tasks.source, "lm"))
+        return "nats per token";
+    return xp_is(c->tasks.source, "sinusoid") || xp_is(c->tasks.source, "lora-linear") ? "mean squared error" : "nats";
+}
+
 ag_code xp_check_stop(const xp_context *x, ag_error *err)
 {
     AG_REQUIRE(!x->o->stop || !*x->o->stop, err, AG_ESTOP, "stopped on request");
@@ -32,7 +39,8 @@ static void set_bytes(const xp_episodes *e, int64_t n, int64_t capacity, size_t 
         *x *= (size_t)shape.x_shape[i];
     if (shape.text)
         *x = (size_t)nn_text_numel(&text) * sizeof(int32_t);
-    *y = (size_t)n * (shape.labels ? sizeof(int32_t) : (size_t)shape.y_width * sizeof(ag_real));
+    size_t next_tokens = (size_t)shape.y_width * sizeof(int32_t), numbers = (size_t)shape.y_width * sizeof(ag_real);
+    *y = (size_t)n * (shape.labels ? sizeof(int32_t) : shape.text ? next_tokens : numbers);
 }
 
 ag_code xp_fetch(void *ctx, int64_t first, int64_t count, void *support_x, void *support_y, void *query_x, void *query_y, ag_error *err)
@@ -65,13 +73,15 @@ ag_code xp_size_episode(const xp_source *s, uint64_t stream, xp_episode_size *si
 
 static void show_note(void *ctx, const char *text)
 {
-    xp_progress_line(ctx, text);
+    xp_context *x = ctx;
+    if (!x->hush)
+        xp_progress_line(&x->progress, text);
 }
 
 ag_code xp_open_source(const xp_context *x, const xp_tasks *tasks, uint64_t seed, const nn_tokenizer *k, xp_source **s, ag_error *err)
 {
     xp_source_options o = { .data_dir = x->o->data_dir, .cache_dir = x->o->cache_dir, .seed = seed, .note = show_note,
-                            .note_ctx = (void *)&x->progress, .tokenizer = k, .max_tokens = x->c->model.max_tokens };
+                            .note_ctx = (void *)x, .tokenizer = k, .max_tokens = x->c->model.max_tokens };
     return xp_source_open(s, tasks, &o, err);
 }
 

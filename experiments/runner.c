@@ -58,7 +58,7 @@ ag_code xp_context_results(xp_context *x, const xp_journal_head *head, ag_error 
     xp_provenance p = {
         .version = head->version, .instruction_set = head->instruction_set, .gemm = head->gemm, .libraries = head->libraries,
         .command_line = head->command_line, .threads = x->o->threads > 0 ? x->o->threads : 1,
-        .loss_unit = xp_is(x->c->tasks.source, "sinusoid") || xp_is(x->c->tasks.source, "lora-linear") ? "mean squared error" : "nats",
+        .loss_unit = xp_loss_unit(x->c),
     };
     /* Whether the file may be replaced is decided when the journal's lock is held. */
     return xp_results_create(&x->results, x->o->out, true, x->c, &p, err);

@@ -26,6 +26,8 @@ typedef struct texts {
     int32_t *ids;                /* of all texts */
     int64_t n_id, room, max_tokens;
     int64_t *start, *length;     /* [rows of the table] in ids */
+    const ag_real *features;     /* instead of the texts, [rows][width]; borrowed; NULL: the texts */
+    int64_t width;
     atomic_llong count, *dropped;   /* tokens left out; dropped = &count, so that it counts behind const */
 } texts;
 
@@ -230,6 +232,7 @@ static ag_code texts_open(const text_kind *kind, void **state, xp_example_shape 
 /* The texts of an episode, and what they come to. */
 typedef struct gathered {
     const texts *source;
+    ag_real *features[2];        /* where they go, [n][width] */
     int64_t start[2][SET_MAX], length[2][SET_MAX];   /* [support, query] */
     int32_t *label[2];
 } gathered;
@@ -241,6 +244,9 @@ static void gather(void *ctx, const xp_pick *p)
     g->start[set][p->row] = g->source->start[p->example];
     g->length[set][p->row] = g->source->length[p->example];
     g->label[set][p->row] = p->label;
+    if (g->source->features)
+        memcpy(g->features[set] + p->row * g->source->width, g->source->features + p->example * g->source->width,
+               (size_t)g->source->width * sizeof(ag_real));
 }
 
 static ag_code check_size(const texts *s, const xp_episode_size *size, ag_error *err)
@@ -268,13 +274,17 @@ static ag_code texts_episode(const void *state, const xp_episode_id *id, const x
     const int64_t capacity[2] = { size->support_capacity, size->query_capacity };
     int32_t *const x[2] = { out->support_x, out->query_x };
     AG_TRY(err, check_size(s, size, err));
-    AG_TRY(err, check_capacity(s, "support", n[0], capacity[0], err));
-    AG_TRY(err, check_capacity(s, "query", n[1], capacity[1], err));
+    if (!s->features) {
+        AG_TRY(err, check_capacity(s, "support", n[0], capacity[0], err));
+        AG_TRY(err, check_capacity(s, "query", n[1], capacity[1], err));
+    }
     g.source = s;
+    g.features[0] = out->support_x;
+    g.features[1] = out->query_x;
     g.label[0] = out->support_y;
     g.label[1] = out->query_y;
     AG_TRY(err, xp_class_draw(&s->set, id, size, gather, &g, err));
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2 && !s->features; i++) {
         const nn_text_shape shape = { n[i], s->max_tokens, capacity[i] };
         int64_t lost = n[i] ? nn_text_pack(&shape, s->ids, g.start[i], g.length[i], x[i]) : 0;
         if (lost)
@@ -324,6 +334,26 @@ static int64_t texts_dropped(const void *state)
     return atomic_load(((const texts *)state)->dropped);
 }
 
+static int64_t texts_list(const void *state, uint64_t stream, int64_t *index, xp_text_tokens *tokens)
+{
+    const texts *s = state;
+    int64_t n = 0;
+    if (tokens)
+        *tokens = (xp_text_tokens){ s->ids, s->start, s->length };
+    for (int64_t c = 0; c < s->set.n_class; c++)
+        for (int64_t i = 0; i < s->set.classes[c].count && s->set.classes[c].split == xp_class_split_of(stream); i++, n++)
+            if (index)
+                index[n] = s->set.members[s->set.classes[c].first + i];
+    return n;
+}
+
+static void texts_use_features(void *state, const ag_real *features, int64_t width)
+{
+    texts *s = state;
+    s->features = features;
+    s->width = width;
+}
+
 static int64_t texts_classes(const void *state, uint64_t stream)
 {
     return xp_class_set_classes(&((const texts *)state)->set, stream);
@@ -359,20 +389,20 @@ static ag_code own_open(void **state, xp_example_shape *shape, const xp_tasks *t
 const xp_source_type xp_source_clinc150 = {
     .name = "clinc150", .about = "150 intents of 10 domains, read by the model's tokenizer (Larson et al. 2019)",
     .open = clinc_open, .close = texts_close, .classes = texts_classes, .examples = texts_examples, .capacity = texts_capacity,
-    .dropped = texts_dropped, .episode = texts_episode,
+    .dropped = texts_dropped, .texts = texts_list, .use_features = texts_use_features, .episode = texts_episode,
 };
 const xp_source_type xp_source_banking77 = {
     .name = "banking77", .about = "77 intents of a bank's customers (Casanueva et al. 2020)",
     .open = banking_open, .close = texts_close, .classes = texts_classes, .examples = texts_examples, .capacity = texts_capacity,
-    .dropped = texts_dropped, .episode = texts_episode,
+    .dropped = texts_dropped, .texts = texts_list, .use_features = texts_use_features, .episode = texts_episode,
 };
 const xp_source_type xp_source_hwu64 = {
     .name = "hwu64", .about = "64 intents of 18 scenarios of a home assistant (Liu et al. 2019)",
     .open = hwu_open, .close = texts_close, .classes = texts_classes, .examples = texts_examples, .capacity = texts_capacity,
-    .dropped = texts_dropped, .episode = texts_episode,
+    .dropped = texts_dropped, .texts = texts_list, .use_features = texts_use_features, .episode = texts_episode,
 };
 const xp_source_type xp_source_text = {
     .name = "text", .about = "texts and labels of a .csv, .tsv or .jsonl file of one's own",
     .open = own_open, .close = texts_close, .classes = texts_classes, .examples = texts_examples, .capacity = texts_capacity,
-    .dropped = texts_dropped, .episode = texts_episode,
+    .dropped = texts_dropped, .texts = texts_list, .use_features = texts_use_features, .episode = texts_episode,
 };

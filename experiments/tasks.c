@@ -92,6 +92,21 @@ int64_t xp_source_dropped(const xp_source *s)
     return s->type->dropped ? s->type->dropped(s->state) : 0;
 }
 
+int64_t xp_source_texts(const xp_source *s, uint64_t stream, int64_t *index, xp_text_tokens *tokens)
+{
+    return s->type->texts ? s->type->texts(s->state, stream, index, tokens) : 0;
+}
+
+ag_code xp_source_use_features(xp_source *s, const ag_real *features, int64_t width, ag_error *err)
+{
+    AG_REQUIRE(s->type->use_features, err, AG_EINVAL, "%s: its examples are no texts", s->type->name);
+    s->type->use_features(s->state, features, width);
+    s->shape.text = false;
+    s->shape.x_ndim = 1;
+    s->shape.x_shape[0] = width;
+    return AG_OK;
+}
+
 static ag_code check_size(const xp_source *s, const xp_episode_size *size, ag_error *err)
 {
     const char *name = s->type->name;

@@ -43,8 +43,8 @@ typedef struct xp_episode_size {
 typedef struct xp_example_shape {
     int x_ndim;
     int64_t x_shape[4];          /* sinusoid [1]; images [28, 28, 1] (height, width, channel) */
-    bool labels;                 /* y is an int32 class 0 .. way-1, else ag_real [y_width] */
-    int64_t y_width;
+    bool labels;                 /* y is an int32 class 0 .. way-1; else ag_real [y_width], of texts int32 [y_width] */
+    int64_t y_width;             /* texts without labels: max_tokens, and y the token behind each place, -1: none */
     bool text;                   /* x of a whole set is one int32 array as models/text.h lays it out; x_ndim is 0 */
 } xp_example_shape;
 
@@ -67,10 +67,22 @@ int64_t xp_source_examples_per_class(const xp_source *s);
 ag_code xp_source_text_shape(const xp_source *s, uint64_t stream, const xp_episode_size *size, nn_text_shape *support,
                              nn_text_shape *query, ag_error *err);
 int64_t xp_source_dropped(const xp_source *s);
+/* Text sources: the texts that episodes of a split are made of, and their tokens. index [n] receives their numbers; NULL: only
+ * the count is wanted. 0 for sources of something else. */
+typedef struct xp_text_tokens {
+    const int32_t *ids;
+    const int64_t *start, *length;   /* by number: text i is length[i] tokens at ids + start[i] */
+} xp_text_tokens;
+int64_t xp_source_texts(const xp_source *s, uint64_t stream, int64_t *index, xp_text_tokens *tokens);
+/* From now on an example is features + width * number instead of the text itself: x_ndim 1, x_shape [width]. Borrowed. The
+ * episodes are the same ones. Fails with AG_EINVAL where xp_source_texts gives none. */
+ag_code xp_source_use_features(xp_source *s, const ag_real *features, int64_t width, ag_error *err);
 
 /* One episode. support_x ag_real [way*shot, x_shape...], query_x [way*query, x_shape...] (texts: int32, packed: n =
  * way*shot or way*query, length = max_tokens, capacity as size says); y int32 [way*shot] or
- * ag_real [way*shot, y_width], same for query. Examples are ordered shot-major: (example 0 of each class, then
+ * ag_real [way*shot, y_width], same for query. Texts without labels: int32 [shot, max_tokens], the token that follows the one
+ * at each place, -1 where there is none or no token: row c of a language model's logits [capacity, vocabulary] says what
+ * follows place[c] (models/text.h). Examples are ordered shot-major: (example 0 of each class, then
  * example 1 of each, ...). Support and query never share a drawing. Buffers are the caller's, overwritten; a buffer
  * of no examples (shot or query 0) may be NULL. Fails with AG_ECONFIG, giving the numbers, when way exceeds the
  * classes of the split or shot + query the examples of a class. */

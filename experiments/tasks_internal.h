@@ -26,6 +26,8 @@ typedef struct xp_source_type {
     ag_code (*capacity)(const void *state, uint64_t stream, const xp_episode_size *size, nn_text_shape *support,
                         nn_text_shape *query, ag_error *err);
     int64_t (*dropped)(const void *state);
+    int64_t (*texts)(const void *state, uint64_t stream, int64_t *index, xp_text_tokens *tokens);
+    void (*use_features)(void *state, const ag_real *features, int64_t width);
     /* way >= 1, shot and query >= 0 and buffers are checked before. Pure, thread-safe, no allocation. */
     ag_code (*episode)(const void *state, const xp_episode_id *id, const xp_episode_size *size,
                        const xp_episode_out *out, ag_error *err);

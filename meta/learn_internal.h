@@ -83,7 +83,9 @@ typedef struct meta_set {
 } meta_set;
 
 typedef struct meta_data {
-    void *support_x, *query_x, *support_y, *query_y;
+    const nn_model *model;           /* borrowed */
+    void *support_x, *query_x, *support_y, *query_y;   /* y as it is fetched */
+    int32_t *support_rows, *query_rows;   /* next token: [n_task, 2 C], what programs get for y; else NULL */
     int32_t *seed;                   /* [n_task, 2], of dropout */
     meta_set support, query;
     size_t support_bytes, query_bytes;   /* of x, one task */
@@ -94,8 +96,17 @@ void meta_data_release(meta_data *d);
 size_t meta_data_bytes(const meta_data *d, int64_t n_task);
 /* Fetches `count` episodes; the places behind them repeat the first, so that a program of n_task always has data. */
 ag_code meta_data_fetch(meta_data *d, const meta_batch *b, int64_t first, int64_t count, int64_t n_task, ag_error *err);
+const void *meta_data_y(const meta_data *d, bool query);   /* what programs get for y */
 /* Binds X and Y to the query (or the support), and the support to the rest. */
 void meta_bind_data(const meta_data *d, ag_frame *f, bool query);
+
+/* ---- next_token.c ---- */
+
+/* What a program gets for y of a language model's set, rows int32 [2 C] = label [C] | counted [C]: of each row of the packed
+ * texts the next token, and 1 where there is one; else 0, 0. x as models/text.h lays it out, y int32 [n, L] as fetched. */
+ag_code meta_row_labels(const nn_model *m, const nn_text_shape *s, const int32_t *x, const int32_t *y, int32_t *rows, ag_error *err);
+/* The mean loss [] over the rows that count; *hits, if not NULL, the share that is right. logits [C, vocab]. */
+ag_tensor *meta_next_token_loss(ag_tape *t, ag_tensor *logits, ag_tensor *rows, ag_tensor **hits);
 
 /* ---- head.c: class scores [n, way] ---- */
 
@@ -111,7 +122,7 @@ void meta_centroid_start(ag_tape *t, const meta_plan *plan, ag_tensor *support, 
  * support   tangents (if .hessian): one for each adapted parameter
  *           outputs: loss [n_task] (unscaled), the scaled loss's gradient for each adapted parameter, (if .shared_gradient)
  *           for each shared one, then (if .hessian) H v for each adapted and the mixed product for each shared parameter
- * query     outputs: loss, (classification) accuracy, and (if .gradient) the gradient for each parameter, adapted ones first
+ * query     outputs: loss, (but for META_MSE) accuracy, and (if .gradient) the gradient for each parameter, adapted ones first
  * start     the start of a centroid head from the support; tangents: one like each of w and b
  *           outputs: w, b, then (if .gradient) the gradients of <tangent, start> for each adapted and each shared parameter
  *           of the model */

@@ -80,7 +80,7 @@ static ag_code query_frame(const meta_learner *l, meta_worker *w, ag_error *err)
     meta_bind_frozen(&l->plan, w->query);
     int next = 0;
     ag_frame_output(w->query, next++, w->query_loss);
-    if (l->plan.loss == META_CROSS_ENTROPY)
+    if (l->plan.loss != META_MSE)
         ag_frame_output(w->query, next++, w->accuracy);
     if (!backward_of(&l->options)->query_gradient)
         return AG_OK;

@@ -17,7 +17,9 @@
 
 typedef enum meta_loss {
     META_MSE = 0,            /* mean of squares over all outputs */
-    META_CROSS_ENTROPY       /* mean over examples [nats] */
+    META_CROSS_ENTROPY,      /* mean over examples [nats] */
+    META_NEXT_TOKEN          /* of models whose forward gives logits of every token (nn_model.language): mean over a set's tokens
+                                that have a next one [nats per token]; META_HEAD_MODEL only */
 } meta_loss;
 
 /* What turns the model's outputs into class scores. Features f [n, d], classes' means c_k over the support; for cosine all
@@ -80,6 +82,8 @@ typedef struct meta_state {
 
 /* Fills episodes first .. first + count - 1: support_x [count, n_support, x_shape...] or, of texts, one packed array each
  * (nn_model_x says which), support_y int32 [count, n_support] or ag_real [count, n_support, n_out], the same for query.
+ * META_NEXT_TOKEN: int32 [count, n_support, max_tokens], the token behind each place of a text, -1 where there is none; a place
+ * without a token does not count, whatever y says there. A label beyond the vocabulary is AG_EDATA.
  * Called from worker threads. */
 typedef ag_code (*meta_fetch)(void *ctx, int64_t first, int64_t count, void *support_x, void *support_y, void *query_x,
                               void *query_y, ag_error *err);
@@ -95,7 +99,7 @@ typedef struct meta_batch {
 typedef struct meta_report {
     double support_loss;         /* before adaptation, unscaled */
     double query_loss;           /* after adaptation */
-    double query_accuracy;       /* NaN for META_MSE */
+    double query_accuracy;       /* share of examples, or of tokens, that are right; NaN for META_MSE */
     int64_t bad_task;            /* first task whose loss or gradient is not finite; -1 */
 } meta_report;
 

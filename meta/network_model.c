@@ -13,11 +13,14 @@ typedef struct network_model {
 
 /* ---- forward ---- */
 
+/* Features [n, d]; of a language model logits [C, vocab]. */
 static ag_tensor *features_of(const network_model *n, nn_pass *pass, const nn_input *in)
 {
     if (!n->o.max_tokens)
         return nn_network_features(pass, in->x);
     nn_text text = nn_text_split(pass->t, in->x, &in->text);
+    if (n->o.language)
+        return nn_network_logits(pass, nn_network_hidden(pass, &text));
     return nn_text_pool(pass->t, &text, nn_network_hidden(pass, &text), n->o.pooling);
 }
 
@@ -32,7 +35,7 @@ static ag_tensor *network_forward(const nn_model *m, ag_tape *t, ag_tensor *cons
         weight[i] = n->source[i] >= 0 ? params[n->source[i]] : in->frozen[-1 - n->source[i]];
     meta_adapter_pass with = { .adapter = n->o.adapter, .params = params, .seed = in->seed };
     nn_pass pass = { .t = t, .net = n->o.net, .weight = weight, .adapt = n->o.adapter ? meta_adapter_apply : NULL, .ctx = &with };
-    ag_tensor *y = features_of(n, &pass, in);                            /* [n, d] */
+    ag_tensor *y = features_of(n, &pass, in);
     ag_free(weight);
     if (n->head < 0)
         return y;
@@ -97,10 +100,14 @@ static ag_code add_weights(nn_model *m, network_model *n, const meta_regex *trai
             AG_TRY(err, meta_regex_match(train, w->name, &matches, err));
         n->source[i] = matches ? m->n_param : -1 - m->n_frozen;
         trained += matches;
-        if (!matches)
+        if (!matches) {
             add_frozen(m, n, i);
-        else if (!add(m, w->name, w->ndim, w->shape, err))
+            continue;
+        }
+        nn_param *p = add(m, w->name, w->ndim, w->shape, err);
+        if (!p)
             return AG_ENOMEM;
+        p->head = n->o.language && strcmp(w->name, "lm_head.weight") == 0;
     }
     AG_REQUIRE(!train || trained, err, AG_ECONFIG, "model.train: '%s' matches none of the %d weights of %s; the first is '%s'", n->o.train,
                n->o.net->n_weight, n->o.net->path, n->o.net->weight[0].name);
@@ -110,7 +117,7 @@ static ag_code add_weights(nn_model *m, network_model *n, const meta_regex *trai
 static ag_code add_head(nn_model *m, network_model *n, ag_error *err)
 {
     int64_t width = n->o.net->config.hidden_size, classes = n->o.n_class;
-    m->options.n_out = classes > 0 ? classes : width;
+    m->options.n_out = n->o.language ? n->o.net->config.vocab_size : classes > 0 ? classes : width;
     n->head = classes > 0 ? m->n_param : -1;
     if (classes <= 0)
         return AG_OK;
@@ -133,6 +140,11 @@ static ag_code check(const meta_network_model_options *o, ag_error *err)
                (long long)positions);
     AG_REQUIRE((o->net->config.vocab_size > 0) == (o->max_tokens > 0), err, AG_ECONFIG,
                "%s reads %s; expected tasks of such", o->net->path, o->net->config.vocab_size > 0 ? "texts" : "arrays");
+    AG_REQUIRE(!o->language || nn_network_module(o->net, "lm_head") >= 0, err, AG_ECONFIG,
+               "%s (%s) does not predict tokens; expected a language model, such as a llama or gpt2", o->net->path,
+               o->net->config.architecture);
+    AG_REQUIRE(!o->language || o->n_class == 0, err, AG_EINVAL, "network model: %lld classes of a language model; expected 0",
+               (long long)o->n_class);
     return AG_OK;
 }
 
@@ -155,7 +167,8 @@ static ag_code build(nn_model *m, const meta_network_model_options *o, ag_error 
 
 ag_code meta_network_model(nn_model *m, const meta_network_model_options *o, ag_error *err)
 {
-    *m = (nn_model){ .options = { .kind = "network", .x_ndim = 3 }, .max_tokens = o->max_tokens, .forward = network_forward, .draw = network_draw };
+    *m = (nn_model){ .options = { .kind = "network", .x_ndim = 3 }, .max_tokens = o->max_tokens, .language = o->language,
+                     .forward = network_forward, .draw = network_draw };
     memcpy(m->options.x_shape, o->x_shape, sizeof o->x_shape);
     ag_code code = build(m, o, err);
     if (code != AG_OK)

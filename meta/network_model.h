@@ -15,6 +15,7 @@ typedef struct meta_network_model_options {
     const nn_network *net;           /* both borrowed */
     const meta_adapter *adapter;     /* NULL: none */
     const char *train;               /* regular expression: base weights whose whole name matches are parameters too; NULL: none */
+    bool language;                   /* next-token logits (nn_model.language) of a network with lm_head; n_class is then 0 */
     int64_t n_class;                 /* above 0: a linear head "classifier", which starts at 0; else the model gives features */
     int64_t max_tokens;              /* text networks: of one text; at most the network's positions */
     nn_pooling pooling;              /* what of a text's tokens is its feature */
@@ -23,7 +24,8 @@ typedef struct meta_network_model_options {
 } meta_network_model_options;
 
 /* Parameters in this order: the adapter's, the trained base weights in the network's order, the head's weight [n_class, d] and
- * bias. Fails with AG_ECONFIG where `train` matches nothing or is no expression, AG_EINVAL, AG_ENOMEM. */
+ * bias. A language model's last layer is lm_head.weight, where that is trained. Fails with AG_ECONFIG (`train` matches nothing
+ * or is no expression, texts and arrays confused, a network that predicts no tokens as language model), AG_EINVAL, AG_ENOMEM. */
 ag_code meta_network_model(nn_model *m, const meta_network_model_options *o, ag_error *err);
 
 #endif

@@ -48,6 +48,8 @@ static ag_tensor *x_of(oracle *c, meta_set set, const void *x)
 
 static ag_tensor *y_of(oracle *c, meta_set set, const void *y)
 {
+    if (c->o->loss == META_NEXT_TOKEN)
+        return ag_value(c->t, &(ag_spec){ .ndim = 1, .shape = { 2 * nn_model_text(c->m, set.n, set.capacity).capacity }, .dtype = AG_INT }, y);
     if (c->o->loss == META_MSE)
         return ag_value(c->t, &(ag_spec){ .ndim = 2, .shape = { set.n, c->m->options.n_out } }, y);
     return ag_value(c->t, &(ag_spec){ .ndim = 1, .shape = { set.n }, .dtype = AG_INT }, y);
@@ -59,11 +61,17 @@ static ag_tensor *model_out(oracle *c, meta_set set, const void *x)
     return c->m->forward(c->m, c->t, c->params, &in);
 }
 
+static ag_tensor *cross_entropy(ag_tape *t, ag_tensor *out, ag_tensor *labels, ag_tensor **hits)
+{
+    *hits = ag_mean(t, ag_hit(t, out, labels), AG_ALL_AXES);
+    return ag_mean(t, ag_cross_entropy(t, out, labels), AG_ALL_AXES);
+}
+
 static ag_tensor *loss_of(oracle *c, const meta_data *d, bool query, double *accuracy)
 {
     const meta_plan *plan = &c->plan;
     meta_set set = query ? d->query : d->support;
-    ag_tensor *out = model_out(c, set, query ? d->query_x : d->support_x), *labels = y_of(c, set, query ? d->query_y : d->support_y);
+    ag_tensor *out = model_out(c, set, query ? d->query_x : d->support_x), *labels = y_of(c, set, meta_data_y(d, query)), *hits;
     if (plan->head == META_HEAD_CENTROID)
         out = meta_centroid_scores(c->t, plan, out, c->params[plan->n_param - 2], c->params[plan->n_param - 1]);
     else if (plan->head == META_HEAD_PROTOTYPE && query)
@@ -72,11 +80,12 @@ static ag_tensor *loss_of(oracle *c, const meta_data *d, bool query, double *acc
         out = meta_prototype_own_scores(c->t, plan, out, labels);
     if (c->o->loss == META_MSE)
         return ag_mse(c->t, out, labels);
-    ag_tensor *hits = ag_mean(c->t, ag_hit(c->t, out, labels), AG_ALL_AXES);
+    ag_tensor *loss = c->o->loss == META_NEXT_TOKEN ? meta_next_token_loss(c->t, out, labels, &hits)
+                                                    : cross_entropy(c->t, out, labels, &hits);
     ag_real hit = 0;
     ag_read(hits, &hit);
     *accuracy = (double)hit;
-    return ag_mean(c->t, ag_cross_entropy(c->t, out, labels), AG_ALL_AXES);
+    return loss;
 }
 
 static void start_head(oracle *c, const meta_data *d)

@@ -53,6 +53,9 @@ ag_code meta_plan_init(meta_plan *plan, const nn_model *m, const meta_options *o
                          .similarity = o->similarity, .head_scale = o->head_scale > 0 ? o->head_scale : 1, .way = o->way };
     AG_REQUIRE(o->head == META_HEAD_MODEL || (o->way >= 2 && o->loss == META_CROSS_ENTROPY), err, AG_EINVAL,
                "meta: a head made from the support needs 2 or more classes and the cross-entropy loss; there are %lld", (long long)o->way);
+    AG_REQUIRE((o->loss == META_NEXT_TOKEN) == m->language, err, AG_EINVAL, "meta: %s",
+               m->language ? "the model gives logits of every token; the next-token loss is expected"
+                           : "the next-token loss needs a model that gives logits of every token");
     plan->param = ag_alloc_zero((size_t)(m->n_param + 2) * sizeof *plan->param);
     AG_REQUIRE(plan->param, err, AG_ENOMEM, "meta: no memory for a plan of %d parameters", m->n_param);
     add_all(plan, o);

@@ -50,6 +50,8 @@ static ag_tensor *x_input(recorder *r, meta_set set)
 static ag_tensor *y_input(recorder *r, meta_set set)
 {
     ag_spec spec = { .tasks = true, .ndim = 1, .shape = { set.n }, .dtype = AG_INT };
+    if (r->plan->loss == META_NEXT_TOKEN)
+        spec.shape[0] = 2 * nn_model_text(r->plan->model, set.n, set.capacity).capacity;
     if (r->plan->loss == META_MSE)
         spec = (ag_spec){ .tasks = true, .ndim = 2, .shape = { set.n, r->plan->model->options.n_out } };
     return ag_input(r->t, &spec);
@@ -110,6 +112,8 @@ static ag_tensor *outputs(recorder *r, bool on_support)
 static ag_tensor *record_loss(recorder *r, bool on_support, int64_t from, ag_tensor **hits)
 {
     ag_tape *t = r->t;
+    if (r->plan->loss == META_NEXT_TOKEN)
+        return meta_next_token_loss(t, outputs(r, on_support), r->y, hits);
     ag_tensor *out = ag_slice(t, outputs(r, on_support), 0, from, r->o->set.n);
     ag_tensor *y = ag_slice(t, r->y, 0, from, r->o->set.n);
     if (r->plan->loss == META_MSE)

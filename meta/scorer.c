@@ -81,7 +81,7 @@ static ag_code query_frame(meta_scorer *sc, scorer_worker *w, int own, ag_error 
         ag_frame_input(w->query[own], META_IN_Y, w->batch_y);
     }
     ag_frame_output(w->query[own], META_OUT_LOSS, w->query_loss);
-    if (sc->plan.loss == META_CROSS_ENTROPY)
+    if (sc->plan.loss != META_MSE)
         ag_frame_output(w->query[own], META_OUT_LOSS + 1, w->accuracy);
     return AG_OK;
 }
@@ -278,7 +278,7 @@ static void score_work(void *ctx, int64_t chunk, int worker)
 ag_code meta_scorer_run(meta_scorer *sc, const meta_state *s, const meta_batch *b, double *loss, double *accuracy, ag_error *err)
 {
     int64_t n_chunk = (b->n_task + sc->l->chunk - 1) / sc->l->chunk, width = sc->options.steps + 1;
-    bool has_accuracy = sc->plan.loss == META_CROSS_ENTROPY && accuracy;
+    bool has_accuracy = sc->plan.loss != META_MSE && accuracy;
     score_job job = { .sc = sc, .s = s, .b = b, .loss = loss, .accuracy = has_accuracy ? accuracy : NULL,
                       .rates = { s->values + s->n_value, s->n_rate, (ag_real)sc->l->options.inner_lr } };
     if (sc->options.inner_lr != 0)

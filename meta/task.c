@@ -35,7 +35,7 @@ static ag_code check_options(const nn_model *m, const meta_task_options *o, ag_e
     AG_REQUIRE(o->steps >= 0 && isfinite(o->inner_lr) && isfinite(o->head_scale) && isfinite(o->support_scale), err, AG_EINVAL,
                "task: %lld steps of %g, scales %g and %g; finite numbers, and at least 0 steps, are expected", (long long)o->steps,
                o->inner_lr, o->head_scale, o->support_scale);
-    AG_REQUIRE(m->options.n_out >= 1, err, AG_EINVAL, "task: the model has no features");
+    AG_REQUIRE(m->options.n_out >= 1 && !m->language, err, AG_EINVAL, "task: the model gives no features of an example");
     return AG_OK;
 }
 
@@ -69,14 +69,13 @@ static ag_code make_features(meta_task *k, ag_error *err)
     AG_REQUIRE((k->model->max_tokens > 0) == (x->ids != NULL), err, AG_EINVAL, "task: the model reads %s; expected such examples",
                k->model->max_tokens > 0 ? "texts" : "arrays");
     for (int64_t i = 0; x->ids && i < k->n; i++) {
-        int64_t length = meta_example_tokens(x, i, k->model->max_tokens);
-        tokens = (i % shape.n ? tokens : 0) + length;
+        int64_t length = meta_example_tokens(x, i, k->model->max_tokens), spare = i + 1 < k->n ? 0 : parts * shape.n - k->n;
+        AG_REQUIRE(length > 0, err, AG_EINVAL, "task: text %lld has no token", (long long)i);
+        tokens = (i % shape.n ? tokens : 0) + length;        /* of the part so far; a place that is left needs one */
         shape.length = length > shape.length ? length : shape.length;
-        shape.capacity = tokens > shape.capacity ? tokens : shape.capacity;
+        shape.capacity = tokens + spare > shape.capacity ? tokens + spare : shape.capacity;
         k->dropped += x->length[i] - length;
     }
-    AG_REQUIRE(!x->ids || shape.length > 0, err, AG_EINVAL, "task: no text has a token");
-    shape.capacity += x->ids ? shape.n : 0;                  /* room for one token at places that are left */
     for (int i = 0; i < k->plan.n_param; i++)
         n_param += k->plan.param[i].adapted && k->plan.param[i].offset >= 0;
     bool gradient = k->options.steps > 0 && n_param > 0;
@@ -131,8 +130,6 @@ static ag_code build(meta_task *k, ag_error *err)
     AG_TRY(err, check_options(k->model, o, err));
     AG_TRY(err, meta_plan_init(&k->plan, k->model, &plan, err));
     AG_TRY(err, check_labels(k, err));
-    AG_REQUIRE(!o->rates || k->plan.n_rate >= o->n_rate, err, AG_EINVAL, "task: %lld rates; at most %lld are expected", (long long)o->n_rate,
-               (long long)k->plan.n_rate);
     AG_REQUIRE(o->steps == 0 || k->plan.n_adapted > 0, err, AG_EINVAL, "task: there is nothing to adapt; expected 0 steps");
     AG_TRY(err, make_rates(k, err));
     AG_TRY(err, make_features(k, err));

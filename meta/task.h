@@ -41,7 +41,8 @@ typedef struct meta_task_options {
     meta_rule rule;
     double support_scale;        /* 0: 1 */
     meta_rate_scope rate_scope;
-    const ag_real *rates;        /* [n_rate] as they were meta-learned, copied; NULL: inner_lr everywhere */
+    const ag_real *rates;        /* [n_rate] as they were meta-learned, copied; NULL: inner_lr everywhere. Those of a head come
+                                    last and need not be there, or are not used */
     int64_t n_rate;
     bool head_only;              /* only the head is adapted */
     bool loss_later;             /* the loss after the last step is left out (NaN) where it would cost a forward pass of its own:
@@ -89,6 +90,7 @@ typedef struct meta_scores_options {
     int64_t way;
     int64_t n;                   /* examples computed together; 0: 1 */
     int64_t length;              /* texts: tokens of one at most; 0: what the model reads */
+    int64_t tokens;              /* texts: room for those computed together, at least length; 0: n length */
     int threads;                 /* 0: 1 */
 } meta_scores_options;
 

@@ -202,7 +202,8 @@ int64_t meta_example_tokens(const meta_examples *x, int64_t i, int64_t length)
     return !x->ids ? 0 : x->length[i] < length ? x->length[i] : length;
 }
 
-/* As many as fit, one after the other. A shorter list has no more parts than a longer one it was taken from. */
+/* As many as fit, one after the other; each place left needs room for one token. A list has no more parts than a longer one it
+ * was taken from: who is left out leaves room for the token of his place. */
 static ag_code cut(meta_features *f, const meta_examples *x, const int64_t *index, int64_t n, ag_error *err)
 {
     int64_t tokens = 0;
@@ -210,7 +211,7 @@ static ag_code cut(meta_features *f, const meta_examples *x, const int64_t *inde
     for (int64_t i = 0; i < n; i++) {
         meta_part *p = f->n_part ? &f->part[f->n_part - 1] : NULL;
         int64_t more = meta_example_tokens(x, index[i], f->shape.length), spare = p ? f->shape.n - p->n : 0;
-        if (!p || spare == 0 || (f->shape.length && tokens + more + spare - 1 > f->shape.capacity)) {   /* places left need a token */
+        if (!p || spare == 0 || (f->shape.length && tokens + more + spare - 1 > f->shape.capacity)) {
             AG_REQUIRE(f->n_part < f->most_parts, err, AG_EINVAL, "task: more than %lld parts of examples", (long long)f->most_parts);
             f->part[f->n_part++] = (meta_part){ i, 0 };
             p = &f->part[f->n_part - 1];
@@ -237,7 +238,7 @@ static void fill(const meta_features *f, meta_slot *s, meta_part p)
     for (int64_t i = 0; f->shape.length && i < f->shape.n; i++) {
         int64_t from = f->index[p.first + (i < p.n ? i : 0)];
         s->start[i] = x->start[from];
-        s->length[i] = i < p.n ? x->length[from] : x->length[from] > 0;
+        s->length[i] = i < p.n ? x->length[from] : 1;
     }
     if (f->shape.length) {
         nn_text_pack(&f->shape, x->ids, s->start, s->length, s->x);

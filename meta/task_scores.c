@@ -18,7 +18,10 @@ static ag_code build(meta_scores *s, const nn_model *m, const meta_scores_option
     int64_t n = o->n > 0 ? o->n : 1;
     bool shorter = o->length > 0 && o->length < m->max_tokens;
     nn_text_shape shape = { .n = n, .length = shorter ? o->length : m->max_tokens };
-    shape.capacity = n * shape.length;
+    shape.capacity = o->tokens > 0 ? o->tokens : n * shape.length;
+    AG_REQUIRE(shape.capacity >= shape.length && shape.capacity <= n * shape.length, err, AG_EINVAL,
+               "scores: room for %lld tokens; expected %lld to %lld", (long long)shape.capacity, (long long)shape.length,
+               (long long)(n * shape.length));
     AG_REQUIRE(o->way >= 1, err, AG_EINVAL, "scores: %lld classes; at least 1 is expected", (long long)o->way);
     s->plan = (meta_plan){ .model = m, .head = META_HEAD_CENTROID, .similarity = o->similarity, .way = o->way,
                            .head_scale = o->head_scale > 0 ? o->head_scale : 1 };
@@ -55,7 +58,10 @@ void meta_scores_free(meta_scores *s)
 
 ag_code meta_scores_run(meta_scores *s, const meta_adapted *a, const meta_examples *x, ag_real *scores, ag_real *features, ag_error *err)
 {
-    const int64_t d = s->features.d, most = s->features.most_parts * s->features.shape.n;
+    const nn_text_shape *shape = &s->features.shape;
+    /* However long the texts are, a part holds so many. */
+    const int64_t sure = shape->length && shape->capacity / shape->length < shape->n ? shape->capacity / shape->length : shape->n;
+    const int64_t d = s->features.d, most = s->features.most_parts * sure;
     AG_REQUIRE((s->features.shape.length > 0) == (x->ids != NULL) || x->n == 0, err, AG_EINVAL, "scores: the model reads %s; expected such examples",
                s->features.shape.length > 0 ? "texts" : "arrays");
     for (int64_t first = 0, n; first < x->n; first += n) {

@@ -83,6 +83,7 @@ typedef struct nn_model {
     nn_frozen *frozen;
     nn_options options;      /* strings borrowed */
     int64_t max_tokens;      /* of a text, where the model reads texts; else 0 */
+    bool language;           /* forward gives next-token logits [C, n_out] of the packed texts' rows */
     void *own;               /* of forward; freed with the model by ag_free */
     /* x -> [n, n_out]; params in the order of param. */
     ag_tensor *(*forward)(const struct nn_model *m, ag_tape *t, ag_tensor *const *params, const nn_input *in);

@@ -2,6 +2,7 @@
  * both modes (the Jacobian is diagonal) and a row. Kinks are checked on each side of them. */
 #include "autograd/op.h"
 #include "autograd/ops/real_math.h"
+#include "autograd/vecmath.h"
 
 #define INV_SQRT_2 0.70710678118654752
 #define INV_SQRT_2PI 0.39894228040143268
@@ -12,7 +13,7 @@ AG_KERNEL static void gelu_span(ag_span s)
 {
     const ag_real *restrict x = s.x[0];
     for (int64_t i = 0; i < s.n; i++)
-        s.y[i] = (ag_real)0.5 * x[i] * (1 + R_ERF(x[i] * (ag_real)INV_SQRT_2));
+        s.y[i] = vec_gelu(x[i]);
 }
 
 static ag_tensor *gelu_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* (Phi(x) + x phi(x)) g */
@@ -38,10 +39,8 @@ ag_tensor *ag_gelu(ag_tape *t, ag_tensor *x)
 AG_KERNEL static void gelu_tanh_span(ag_span s)
 {
     const ag_real *restrict x = s.x[0];
-    for (int64_t i = 0; i < s.n; i++) {
-        ag_real u = (ag_real)SQRT_2_OVER_PI * (x[i] + (ag_real)0.044715 * x[i] * x[i] * x[i]);
-        s.y[i] = (ag_real)0.5 * x[i] * (1 + R_TANH(u));
-    }
+    for (int64_t i = 0; i < s.n; i++)
+        s.y[i] = vec_gelu_tanh(x[i]);
 }
 
 static ag_tensor *gelu_tanh_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* (1 + T + x (1 - T^2) u') g / 2 */
@@ -71,7 +70,7 @@ AG_KERNEL static void silu_span(ag_span s)
 {
     const ag_real *restrict x = s.x[0];
     for (int64_t i = 0; i < s.n; i++)
-        s.y[i] = x[i] / (1 + R_EXP(-x[i]));
+        s.y[i] = vec_silu(x[i]);
 }
 
 static ag_tensor *silu_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* s (1 + x (1 - s)) g */

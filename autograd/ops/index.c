@@ -1,6 +1,6 @@
 /* Operators with int32 indices: gather and its adjoint scatter_add, one_hot, hit, and cross_entropy with labels. */
 #include "autograd/op.h"
-#include "autograd/ops/real_math.h"
+#include "autograd/vecmath.h"
 
 #include <string.h>
 
@@ -275,14 +275,19 @@ ag_tensor *ag_hit(ag_tape *t, ag_tensor *logits, ag_tensor *labels)
     return ag_apply(t, &ag_op_hit, 2, in, NULL);
 }
 
-static ag_real cross_entropy_score(const ag_real *logits, int64_t n, int64_t label)
+enum { EXP_BLOCK = 512 };
+
+AG_KERNEL static ag_real cross_entropy_score(const ag_real *logits, int64_t n, int64_t label)
 {
-    ag_real max = logits[0], sum = 0;
-    for (int64_t i = 1; i < n; i++)
-        max = logits[i] > max || logits[i] != logits[i] ? logits[i] : max;
-    for (int64_t i = 0; i < n; i++)
-        sum += R_EXP(logits[i] - max);
-    return R_LOG(sum) + max - logits[label];
+    ag_real max = vec_row_max(logits, n), sum = 0, e[EXP_BLOCK];
+    for (int64_t at = 0; at < n; at += EXP_BLOCK) {
+        const ag_real *restrict x = logits + at;
+        int64_t count = n - at < EXP_BLOCK ? n - at : EXP_BLOCK;
+        for (int64_t i = 0; i < count; i++)
+            e[i] = vec_exp(x[i] - max);
+        sum += vec_row_sum(e, count);
+    }
+    return vec_log(sum) + max - logits[label];
 }
 
 static void cross_entropy_forward(const ag_call *c)

@@ -1,6 +1,6 @@
 /* Reductions over sets of axes, over the tasks, and softmax along the last axis. */
 #include "autograd/op.h"
-#include "autograd/ops/real_math.h"
+#include "autograd/vecmath.h"
 
 /* Merged axes of a reduction, outermost first; out_stride 0 marks a reduced axis. */
 typedef struct reduction {
@@ -257,46 +257,62 @@ static bool rows_shape(ag_tape *t, ag_tensor *y)
     return true;
 }
 
-/* max and ln sum exp(x - max) of one row. */
-static void row_normaliser(const ag_real *x, int64_t n, ag_real *max, ag_real *log_sum)
+/* Of a block of rows at a time: their largest entries, y = exp(x - largest) as one run, and the sums of that. */
+enum { ROWS = 32, ROW_BLOCK = 1024 };
+
+typedef struct row_block {
+    ag_real max[ROWS], sum[ROWS];
+} row_block;
+
+static int64_t rows_together(int64_t n)
 {
-    ag_real m = -INFINITY, sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        m = larger(x[i], m);
-    for (int64_t i = 0; i < n; i++)
-        sum += R_EXP(x[i] - m);
-    *max = m;
-    *log_sum = R_LOG(sum);
+    return n >= ROW_BLOCK ? 1 : ROW_BLOCK / n < ROWS ? ROW_BLOCK / n : ROWS;
 }
 
-static void log_softmax_row(const ag_real *x, ag_real *y, int64_t n)
+AG_KERNEL static void exp_rows(const ag_real *restrict x, ag_real *restrict y, int64_t rows, int64_t n, row_block *restrict b)
 {
-    ag_real max, log_sum;
-    row_normaliser(x, n, &max, &log_sum);
-    for (int64_t i = 0; i < n; i++)
-        y[i] = x[i] - max - log_sum;
+    for (int64_t r = 0; r < rows; r++) {
+        const ag_real max = b->max[r] = vec_row_max(x + r * n, n);
+        for (int64_t i = r * n; i < (r + 1) * n; i++)
+            y[i] = x[i] - max;
+    }
+    for (int64_t i = 0; i < rows * n; i++)
+        y[i] = vec_exp(y[i]);
+    for (int64_t r = 0; r < rows; r++)
+        b->sum[r] = vec_row_sum(y + r * n, n);
 }
 
-static void softmax_row(const ag_real *x, ag_real *y, int64_t n)
+AG_KERNEL static void softmax_rows(const ag_real *restrict x, ag_real *restrict y, int64_t rows, int64_t n)
 {
-    ag_real max = -INFINITY, sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        max = larger(x[i], max);
-    for (int64_t i = 0; i < n; i++)
-        sum += y[i] = R_EXP(x[i] - max);
-    for (int64_t i = 0; i < n; i++)
-        y[i] /= sum;
+    row_block b;
+    exp_rows(x, y, rows, n, &b);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = r * n; i < (r + 1) * n; i++)
+            y[i] /= b.sum[r];
 }
 
-static void each_row(const ag_call *c, void (*row)(const ag_real *x, ag_real *y, int64_t n))
+AG_KERNEL static void log_softmax_rows(const ag_real *restrict x, ag_real *restrict y, int64_t rows, int64_t n)
+{
+    row_block b;
+    exp_rows(x, y, rows, n, &b);
+    for (int64_t r = 0; r < rows; r++) {
+        const ag_real log_sum = vec_log(b.sum[r]);
+        for (int64_t i = r * n; i < (r + 1) * n; i++)
+            y[i] = x[i] - b.max[r] - log_sum;
+    }
+}
+
+static void each_row(const ag_call *c, void (*some)(const ag_real *x, ag_real *y, int64_t rows, int64_t n))
 {
     int64_t n = c->out.shape[c->out.rank - 1], tasks = c->out.shape[0];
     int64_t rows = n ? ag_array_numel(&c->out) / tasks / n : 0;
     for (int64_t task = 0; task < tasks; task++) {
         const ag_real *x = (const ag_real *)c->in[0].data + task * c->in[0].stride[0];
         ag_real *y = (ag_real *)c->out.data + task * rows * n;
-        for (int64_t i = 0; i < rows; i++)
-            row(x + i * n, y + i * n, n);
+        for (int64_t i = 0, step; i < rows; i += step) {
+            step = rows - i < rows_together(n) ? rows - i : rows_together(n);
+            some(x + i * n, y + i * n, step, n);
+        }
     }
 }
 
@@ -307,7 +323,7 @@ static unsigned last_axis(const ag_tensor *x)
 
 static void softmax_forward(const ag_call *c)
 {
-    each_row(c, softmax_row);
+    each_row(c, softmax_rows);
 }
 
 static ag_tensor *softmax_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* y (g - sum(y g)); symmetric */
@@ -331,7 +347,7 @@ ag_tensor *ag_softmax(ag_tape *t, ag_tensor *x)
 
 static void log_softmax_forward(const ag_call *c)
 {
-    each_row(c, log_softmax_row);
+    each_row(c, log_softmax_rows);
 }
 
 static ag_tensor *log_softmax_vjp(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* g - softmax(x) sum(g) */

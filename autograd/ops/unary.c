@@ -2,6 +2,7 @@
  * row. */
 #include "autograd/op.h"
 #include "autograd/ops/real_math.h"
+#include "autograd/vecmath.h"
 
 /* neg */
 AG_KERNEL static void neg_span(ag_span s)
@@ -33,7 +34,7 @@ AG_KERNEL static void exp_span(ag_span s)
 {
     const ag_real *restrict x = s.x[0];
     for (int64_t i = 0; i < s.n; i++)
-        s.y[i] = R_EXP(x[i]);
+        s.y[i] = vec_exp(x[i]);
 }
 
 static ag_tensor *exp_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* y g */
@@ -57,7 +58,7 @@ AG_KERNEL static void log_span(ag_span s)
 {
     const ag_real *restrict x = s.x[0];
     for (int64_t i = 0; i < s.n; i++)
-        s.y[i] = R_LOG(x[i]);
+        s.y[i] = vec_log(x[i]);
 }
 
 static ag_tensor *log_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* g / x */
@@ -179,7 +180,7 @@ AG_KERNEL static void tanh_span(ag_span s)
 {
     const ag_real *restrict x = s.x[0];
     for (int64_t i = 0; i < s.n; i++)
-        s.y[i] = R_TANH(x[i]);
+        s.y[i] = vec_tanh(x[i]);
 }
 
 static ag_tensor *tanh_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* (1 - y^2) g */
@@ -203,7 +204,7 @@ AG_KERNEL static void sigmoid_span(ag_span s)
 {
     const ag_real *restrict x = s.x[0];
     for (int64_t i = 0; i < s.n; i++)
-        s.y[i] = 1 / (1 + R_EXP(-x[i]));
+        s.y[i] = vec_sigmoid(x[i]);
 }
 
 static ag_tensor *sigmoid_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* y (1 - y) g */
@@ -252,7 +253,7 @@ AG_KERNEL static void erf_span(ag_span s)
 {
     const ag_real *restrict x = s.x[0];
     for (int64_t i = 0; i < s.n; i++)
-        s.y[i] = R_ERF(x[i]);
+        s.y[i] = vec_erf(x[i]);
 }
 
 static ag_tensor *erf_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* 2 / sqrt(pi) exp(-x^2) g */

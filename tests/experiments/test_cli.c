@@ -128,6 +128,9 @@ static const struct {
     { "resume", { "resume", "--help" } },
     { "check", { "check", "--help" } },
     { "show", { "show", "--help" } },
+    { "adapt", { "adapt", "--help" } },
+    { "predict", { "predict", "--help" } },
+    { "export", { "export", "--help" } },
     { "data", { "data", "--help" } },
     { "data-list", { "data", "list", "--help" } },
     { "data-get", { "data", "get", "--help" } },
@@ -299,9 +302,9 @@ START_TEST(mistaken_words_get_the_nearest_valid_one)
 {
     expect_mistake(WORDS("rnu", "a.yaml"), "there is no command 'rnu'; did you mean 'run'?");
     expect_mistake(WORDS("shwo"), "there is no command 'shwo'; did you mean 'show'?");
-    expect_mistake(WORDS("xyzzy"), "there is no command 'xyzzy'; expected one of run, resume, check, show, data, help, "
+    expect_mistake(WORDS("xyzzy"), "there is no command 'xyzzy'; expected one of run, resume, check, show, adapt, predict, export, data, help, "
                                   "schema, completion");
-    expect_mistake(WORDS(""), "there is no command ''; expected one of run, resume, check, show, data, help, "
+    expect_mistake(WORDS(""), "there is no command ''; expected one of run, resume, check, show, adapt, predict, export, data, help, "
                                   "schema, completion");
     expect_mistake(WORDS("version"), "there is no command 'version'; did you mean '--version'?");
     expect_mistake(WORDS("a.yaml"), "there is no command 'a.yaml'; did you mean 'metalora run a.yaml'?");
@@ -350,7 +353,7 @@ END_TEST
 
 START_TEST(control_characters_of_arguments_do_not_reach_the_terminal)
 {
-    expect_mistake(WORDS("\033[31mred\xc2\x9b\x7f"), "there is no command '?[31mred?\?'; expected one of run, resume, check, show, data, "
+    expect_mistake(WORDS("\033[31mred\xc2\x9b\x7f"), "there is no command '?[31mred?\?'; expected one of run, resume, check, show, adapt, predict, export, data, "
                                                      "help, schema, completion");
 }
 END_TEST

@@ -540,7 +540,7 @@ START_TEST(a_bad_option_of_conv4_or_linear_is_named)
     o = omniglot, o.max_pool = true, o.x_shape[1] = 15;
     refused(&o, "images of 28 x 15 vanish in four poolings; at least 16 x 16");
     o = omniglot, o.head_init = "one";
-    refused(&o, "head_init 'one'; xavier or normal is expected");
+    refused(&o, "head_init 'one'; xavier, normal or zero is expected");
     o = (nn_options){ .kind = "linear", .x_ndim = 1, .x_shape = { 5 }, .n_out = 3, .adapter_rank = 2, .adapter_symmetric = true };
     refused(&o, "as many outputs (3) as inputs (5)");
     o.adapter_rank = -1;
