@@ -33,6 +33,8 @@ PARTS = ("images_background", "images_evaluation")
 def drawings(folder):
     """name -> PNG bytes, in byte order of the names"""
     found = {}
+    if (folder / "omniglot").is_dir():
+        folder = folder / "omniglot"
     for part in PARTS:
         with zipfile.ZipFile(folder / f"{part}.zip") as z:
             for name in z.namelist():
