@@ -188,8 +188,10 @@ class World:
                        "CURL_CA_BUNDLE": os.path.join(self.folder, "ca.pem")} | more
 
     def start(self, *options, **more):
+        # A shell's background job ignores SIGINT, and so would the program.
         return subprocess.Popen([PROGRAM, "data", "get", "omniglot", *options], env=self.environment(**more), text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def get(self, *options, **more):
         p = self.start(*options, **more)
