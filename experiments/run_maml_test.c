@@ -120,7 +120,6 @@ static test_case test_at(const xp_maml_run *r, int64_t i)
                     .size = { .way = c->tasks.way, .shot = c->tasks.shot, .query = xp_query_at_test(c) } };
     if (c->eval.n_shots > 0)
         t.size.shot = c->eval.shots[i % c->eval.n_shots];
-    t.last = t.last && xp_tests_best(r);
     char where[96] = "";
     if (c->eval.n_tests > 0) {
         size_t length = 0;

@@ -28,12 +28,9 @@ static ag_tensor *shaped(ag_tape *t, int stage, int ndim, const int64_t *shape)
 
 static ag_spec x_spec(const meta_features *f)
 {
-    const nn_options *o = &f->model->options;
-    if (f->shape.length)
+    if (f->shape.length)   /* which may be less than the model's */
         return (ag_spec){ .dtype = AG_INT, .ndim = 1, .shape = { nn_text_numel(&f->shape) } };
-    ag_spec spec = { .ndim = 1 + o->x_ndim, .shape = { f->shape.n } };
-    memcpy(spec.shape + 1, o->x_shape, (size_t)o->x_ndim * sizeof *spec.shape);
-    return spec;
+    return nn_model_x(f->model, f->shape.n, 0);
 }
 
 static bool wants(const meta_features *f, int i)

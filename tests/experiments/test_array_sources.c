@@ -1,5 +1,6 @@
 /* Sources of labelled arrays (HDF5, .npz, .npy) and of Caltech-101's pictures, from small files made here. */
 #include "tests/check.h"
+#include "tests/counting_allocator.h"
 
 #include "autograd/random.h"
 #include "experiments/arrays.h"
@@ -428,25 +429,6 @@ START_TEST(caltech101_as_published_makes_episodes)
 END_TEST
 
 /* --- memory --- */
-
-typedef struct counter {
-    int calls, fail_at, live;
-} counter;
-
-static void *counted_alloc(size_t bytes, void *ctx)
-{
-    counter *c = ctx;
-    if (++c->calls == c->fail_at)
-        return NULL;
-    c->live++;
-    return aligned_alloc(64, (bytes + 63) / 64 * 64);
-}
-
-static void counted_release(void *p, void *ctx)
-{
-    ((counter *)ctx)->live -= p != NULL;
-    free(p);
-}
 
 static void torture(const xp_tasks *tasks)
 {

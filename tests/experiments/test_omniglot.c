@@ -1,5 +1,6 @@
 /* Importing Omniglot: small archives made here, whole and spoilt; the real ones where METALORA_DATA is set. */
 #include "tests/check.h"
+#include "tests/counting_allocator.h"
 #include "tests/experiments/omniglot_fixture.h"
 
 #include "experiments/omniglot_cache.h"
@@ -355,26 +356,6 @@ START_TEST(the_cache_lies_where_the_environment_says)
     ck_assert_int_eq(xp_omniglot_cache_path(NULL, path, NULL), AG_ECONFIG);
 }
 END_TEST
-
-/* An allocator that counts and fails once. */
-typedef struct counter {
-    int calls, fail_at, live;
-} counter;
-
-static void *counted_alloc(size_t bytes, void *ctx)
-{
-    counter *c = ctx;
-    if (++c->calls == c->fail_at)
-        return NULL;
-    c->live++;
-    return aligned_alloc(64, (bytes + 63) / 64 * 64);
-}
-
-static void counted_release(void *p, void *ctx)
-{
-    ((counter *)ctx)->live -= p != NULL;
-    free(p);
-}
 
 START_TEST(every_failed_allocation_of_an_import_is_reported_and_leaves_nothing)
 {

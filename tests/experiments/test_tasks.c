@@ -1,5 +1,6 @@
 /* Task sources that generate their data: against NumPy's numbers (golden_tasks.py) and by their properties. */
 #include "tests/check.h"
+#include "tests/counting_allocator.h"
 
 #include "autograd/random.h"
 #include "experiments/tasks.h"
@@ -278,26 +279,6 @@ START_TEST(threads_draw_the_same_bits)
     }
 }
 END_TEST
-
-/* An allocator that counts and fails once. */
-typedef struct counter {
-    int calls, fail_at, live;
-} counter;
-
-static void *counted_alloc(size_t bytes, void *ctx)
-{
-    counter *c = ctx;
-    if (++c->calls == c->fail_at)
-        return NULL;
-    c->live++;
-    return aligned_alloc(64, (bytes + 63) / 64 * 64);
-}
-
-static void counted_release(void *p, void *ctx)
-{
-    ((counter *)ctx)->live -= p != NULL;
-    free(p);
-}
 
 START_TEST(sampling_allocates_nothing_and_a_failed_allocation_is_reported)
 {

@@ -1,6 +1,7 @@
 /* Sources of labelled texts, from small files whose texts say which they are, read by a small BERT vocabulary; and, with
  * METALORA_DATA and METALORA_MODELS, the published sets read by MiniLM's. */
 #include "tests/check.h"
+#include "tests/counting_allocator.h"
 
 #include "autograd/random.h"
 #include "experiments/tasks.h"
@@ -340,25 +341,6 @@ START_TEST(threads_draw_the_same_bits_and_other_ids_other_episodes)
     forget_files();
 }
 END_TEST
-
-typedef struct counter {
-    int calls, fail_at, live;
-} counter;
-
-static void *counted_alloc(size_t bytes, void *ctx)
-{
-    counter *c = ctx;
-    if (++c->calls == c->fail_at)
-        return NULL;
-    c->live++;
-    return aligned_alloc(64, (bytes + 63) / 64 * 64);
-}
-
-static void counted_release(void *p, void *ctx)
-{
-    ((counter *)ctx)->live -= p != NULL;
-    free(p);
-}
 
 static void torture(counter *c, const xp_tasks *tasks)
 {
