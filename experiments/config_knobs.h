@@ -163,7 +163,7 @@ XP_LIST(INT, eval.shots, eval.n_shots, "[]", "[1, 10000]", "examples per class",
 XP_KNOB(INT, eval.query, "0", "[0, 10000]", "examples per class", "query examples at test; 0: as tasks.query")
 XP_KNOB(CHOICE, eval.protocol, "transductive", "transductive | inductive", "",
         "batch normalisation at test sees all queries of an episode together, or the support and one query at a time")
-XP_KNOB(INT, eval.validate_every, "0", "[0, 1000000000]", "iterations", "between validations; 0: never")
+XP_KNOB(INT, eval.validate_every, "0", "[0, 1000000000]", "iterations", "between validations, the first before training; 0: never")
 XP_KNOB(INT, eval.validation_episodes, "100", "[1, 1000000]", "episodes", "validation episodes, always the same")
 XP_KNOB(REAL, eval.diverged_above, "100.0", "(0, 1e300]", "",
         "an episode with a greater loss, or one that is not finite, counts as diverged")

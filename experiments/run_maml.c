@@ -119,6 +119,7 @@ static ag_code make_validator(xp_maml_run *r, ag_error *err)
     const xp_config *c = r->c;
     r->validation = (xp_episode_size){ .way = c->tasks.way, .shot = c->tasks.shot, .query = xp_query_at_test(c) };
     int64_t n = c->eval.validation_episodes;
+    r->validated = -1;
     if (c->eval.validate_every == 0)
         return AG_OK;
     AG_TRY(err, xp_size_episode(r->source, AG_STREAM_VALIDATION, &r->validation, err));
@@ -305,6 +306,7 @@ static ag_code replay(void *run, int64_t iteration, int64_t task, xp_episode_rep
 
 /* ---- steps ---- */
 
+/* The start is validated too: it is one of those that eval.select chooses from. */
 static bool validation_due(const xp_maml_run *r)
 {
     int64_t every = r->c->eval.validate_every;

@@ -24,7 +24,7 @@ typedef struct xp_maml_run {
     meta_optimizer optimizer;
     ag_real *rate_scale;                 /* [state.n], LoRA+; NULL: 1 */
     ag_real *importance[2];              /* AdaLoRA's averages, [meta_adapter_values]; NULL without */
-    int64_t done, validated;             /* iterations trained; of the last validation */
+    int64_t done, validated;             /* iterations trained; of the last validation, -1: none yet */
     int64_t tested;                      /* protocols */
     meta_scorer *validator;
     xp_episode_size validation;

@@ -189,7 +189,7 @@ function __metalora_settings
         'eval.query='\t'query examples at test; 0: as tasks.query' \
         'eval.protocol=transductive'\t'batch normalisation at test sees all queries of an episode together, or the support and one query at a time' \
         'eval.protocol=inductive'\t'batch normalisation at test sees all queries of an episode together, or the support and one query at a time' \
-        'eval.validate_every='\t'between validations; 0: never' \
+        'eval.validate_every='\t'between validations, the first before training; 0: never' \
         'eval.validation_episodes='\t'validation episodes, always the same' \
         'eval.diverged_above='\t'an episode with a greater loss, or one that is not finite, counts as diverged' \
         'eval.select=last'\t'the parameters that are tested: the last ones, or those with the best validation score' \
