@@ -13,10 +13,10 @@ enum { SMALL_PRODUCT = 4096 };
 
 static const ag_gemm_set sets[] = {
 #ifdef AG_GEMM_X86
-    { "avx512", ag_gemm_avx512 },
-    { "avx2", ag_gemm_avx2 },
+    { "avx512", ag_gemm_avx512, ag_windows_avx512 },
+    { "avx2", ag_gemm_avx2, ag_windows_avx2 },
 #endif
-    { "generic", ag_gemm_generic },
+    { "generic", ag_gemm_generic, ag_windows_generic },
 };
 
 /* How many sets at the front this machine cannot run. */
@@ -39,16 +39,21 @@ const ag_gemm_set *ag_gemm_sets(int *n)
     return sets + first;
 }
 
-static ag_gemm_kernel *ours(void)
+static const ag_gemm_set *ours(void)
 {
-    static ag_gemm_kernel *_Atomic chosen;
-    ag_gemm_kernel *kernel = atomic_load_explicit(&chosen, memory_order_relaxed);
+    static const ag_gemm_set *_Atomic chosen;
+    const ag_gemm_set *set = atomic_load_explicit(&chosen, memory_order_relaxed);
     int n;
-    if (!kernel) {
-        kernel = ag_gemm_sets(&n)->kernel;   /* every thread finds the same */
-        atomic_store_explicit(&chosen, kernel, memory_order_relaxed);
+    if (!set) {
+        set = ag_gemm_sets(&n);   /* every thread finds the same */
+        atomic_store_explicit(&chosen, set, memory_order_relaxed);
     }
-    return kernel;
+    return set;
+}
+
+void ag_windows_multiply(const ag_windows *w)
+{
+    ours()->windows(w);
 }
 
 static bool blis_is_better(int64_t m, int64_t n, int64_t k, ag_gemm_kernel *kernel)
@@ -81,7 +86,7 @@ void ag_gemm(int64_t m, int64_t n, int64_t k, const ag_real *a, int64_t rs_a, in
             memset(c + i * rs_c, 0, (size_t)n * sizeof *c);
         return;
     }
-    ag_gemm_kernel *kernel = ours();
+    ag_gemm_kernel *kernel = ours()->kernel;
     if (blis_is_better(m, n, k, kernel))
         kernel = ag_gemm_blis;
     kernel(m, n, k, a, rs_a, cs_a, b, rs_b, cs_b, accumulate, c, rs_c);

@@ -17,11 +17,30 @@ ag_gemm_kernel ag_gemm_generic, ag_gemm_blis;
 ag_gemm_kernel ag_gemm_avx512, ag_gemm_avx2;   /* only where ag_gemm_sets lists them */
 #endif
 
-/* The kernels this machine can run, best first; ag_gemm takes the first, or BLIS. */
+/* C = P B (+ C if add) where P's numbers lie wherever two tables say (gemm_windows.h); m, n and k are at least 1. */
+typedef struct ag_windows {
+    int64_t m, n, k;
+    const ag_real *a;
+    const int64_t *row, *step;       /* [m], [k]: P[i, p] = a[row[i] + step[p]] */
+    const ag_real *b;                /* [k, n], rows rs_b apart */
+    int64_t rs_b;
+    bool add;
+    ag_real *c;
+    const int64_t *to;               /* [m]: row i of C begins at c + to[i] */
+} ag_windows;
+typedef void ag_windows_kernel(const ag_windows *w);
+ag_windows_kernel ag_windows_generic;
+#ifdef AG_GEMM_X86
+ag_windows_kernel ag_windows_avx512, ag_windows_avx2;
+#endif
+
+/* The kernels this machine can run, best first; ag_gemm takes the first, or BLIS; ag_windows_multiply the first. */
 typedef struct ag_gemm_set {
     const char *name;
     ag_gemm_kernel *kernel;
+    ag_windows_kernel *windows;
 } ag_gemm_set;
+void ag_windows_multiply(const ag_windows *w);
 const ag_gemm_set *ag_gemm_sets(int *n);
 
 /* "zen3", "skx": the kernels BLIS chose. */

@@ -6,6 +6,7 @@
 
 #define TARGET __attribute__((target("avx2,fma")))
 #define GEMM_NAME ag_gemm_avx2
+#define WINDOWS_NAME ag_windows_avx2
 #define TALL_ROWS 12
 #define TILE_ROWS 6
 #define DOT_ROWS 3
@@ -66,4 +67,5 @@ TARGET static inline ag_real __attribute__((vector_size(4 * sizeof(ag_real)))) f
 }
 
 #include "autograd/gemm_kernel.h"
+#include "autograd/gemm_windows.h"
 #endif

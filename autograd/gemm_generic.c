@@ -8,6 +8,7 @@
 #define TURN 4
 #define DOT_ROWS 2
 #define GEMM_NAME ag_gemm_generic
+#define WINDOWS_NAME ag_windows_generic
 #if defined(__aarch64__)
 #include <arm_neon.h>
 #define TALL_ROWS 12
@@ -66,3 +67,4 @@ static inline void store_part(ag_real *p, vec x, int n)
 }
 
 #include "autograd/gemm_kernel.h"
+#include "autograd/gemm_windows.h"

@@ -1,13 +1,8 @@
 /* The convolution triad: conv2d and its adjoints in x and in w. One trilinear form <g, conv(x, w)> stands behind all
  * three, so each one's rules are the other two and the set is closed under differentiation.
  *
- * A block of output places is gathered into a patch matrix [places, kh kw c_in] that stays in cache, and multiplied;
- * the whole patch matrix never exists. Images are [n, h, w, c], weights [kh, kw, c_in, c_out]. */
-#include "autograd/op.h"
-
-#include <string.h>
-
-enum { PATCH_BYTES = 1 << 18 };
+ * The products are conv_windows.c's. Images are [n, h, w, c], weights [kh, kw, c_in, c_out]. */
+#include "autograd/conv_windows.h"
 
 /* Places of the attributes: the ag_conv, then two sizes that the adjoints need. */
 enum { STRIDE_H, STRIDE_W, TOP, BOTTOM, LEFT, RIGHT, SIZE_H, SIZE_W };
@@ -27,17 +22,17 @@ static ag_attr conv_attr(const ag_conv *c, int64_t size_h, int64_t size_w)
                              c->right, size_h, size_w } };
 }
 
+static ag_conv_sizes conv_sizes(const ag_attr *a, int64_t n, const int64_t *x, const int64_t *w, const int64_t *y)
+{
+    const int64_t *i = a->i;
+    return (ag_conv_sizes){ n, x[1], x[2], x[3], w[0], w[1], w[3], y[1], y[2], i[STRIDE_H], i[STRIDE_W], i[TOP], i[LEFT] };
+}
+
 static ag_conv conv_of(const ag_tensor *y)
 {
     const int64_t *i = y->attr.i;
     return (ag_conv){ i[STRIDE_H], i[STRIDE_W], i[TOP], i[BOTTOM], i[LEFT], i[RIGHT] };
 }
-
-/* Sizes of one image's convolution. */
-typedef struct geometry {
-    int64_t n, h, w, c_in, kh, kw, c_out, rows, columns;   /* y is [n, rows, columns, c_out] */
-    const int64_t *attr;
-} geometry;
 
 static int64_t out_size(int64_t size, int64_t before, int64_t after, int64_t window, int64_t stride)
 {
@@ -65,65 +60,6 @@ static bool conv_mismatch(ag_tape *t, const ag_tensor *y)
                         ag_shape_text(y->in[1], b));
 }
 
-/* ---- patches ---- */
-
-/* Calls for every window row that lies inside the image: `length` numbers at image + at belong at patch + to. */
-static void patch_rows(const geometry *g, int64_t place, int64_t ky, int64_t *at, int64_t *to, int64_t *length)
-{
-    int64_t column = place % g->columns, row = place / g->columns % g->rows, n = place / g->columns / g->rows;
-    int64_t y = row * g->attr[STRIDE_H] - g->attr[TOP] + ky, x = column * g->attr[STRIDE_W] - g->attr[LEFT];
-    int64_t first = x < 0 ? -x : 0, last = x + g->kw > g->w ? g->w - x : g->kw;
-    bool inside = y >= 0 && y < g->h && first < last;
-    *at = inside ? ((n * g->h + y) * g->w + x + first) * g->c_in : 0;
-    *to = (ky * g->kw + first) * g->c_in;
-    *length = inside ? (last - first) * g->c_in : 0;
-}
-
-/* Patches of places [from, from + count) into p [count, kh kw c_in]. */
-static void gather_patches(const geometry *g, const ag_real *image, int64_t from, int64_t count, ag_real *p)
-{
-    int64_t width = g->kh * g->kw * g->c_in, row_width = g->kw * g->c_in;
-    for (int64_t i = 0; i < count; i++, p += width) {
-        for (int64_t ky = 0; ky < g->kh; ky++) {
-            int64_t at, to, length;
-            patch_rows(g, from + i, ky, &at, &to, &length);
-            if (length < row_width)
-                memset(p + ky * row_width, 0, (size_t)row_width * sizeof *p);
-            if (length > 0)
-                memcpy(p + to, image + at, (size_t)length * sizeof *p);
-        }
-    }
-}
-
-/* The adjoint: adds patches into the image. */
-AG_KERNEL static void add_patches(const geometry *g, ag_real *image, int64_t from, int64_t count, const ag_real *p)
-{
-    int64_t width = g->kh * g->kw * g->c_in;
-    for (int64_t i = 0; i < count; i++, p += width) {
-        for (int64_t ky = 0; ky < g->kh; ky++) {
-            int64_t at, to, length;
-            patch_rows(g, from + i, ky, &at, &to, &length);
-            ag_real *restrict pixel = image + at;
-            const ag_real *restrict patch = p + to;
-            for (int64_t j = 0; j < length; j++)
-                pixel[j] += patch[j];
-        }
-    }
-}
-
-static int64_t block_places(const geometry *g)
-{
-    int64_t places = PATCH_BYTES / (int64_t)(sizeof(ag_real) * (size_t)(g->kh * g->kw * g->c_in) + 1);
-    int64_t all = g->n * g->rows * g->columns;
-    places = places < 16 ? 16 : places;
-    return places < all ? places : all;
-}
-
-static size_t scratch_of(const geometry *g)
-{
-    return (size_t)(block_places(g) * g->kh * g->kw * g->c_in) * sizeof(ag_real);
-}
-
 /* ---- tasks: where the weights are shared and both others run on, all tasks are one batch of images ---- */
 
 static bool one_batch(const ag_array *image, const ag_array *weight, const ag_array *result)
@@ -136,6 +72,12 @@ static bool one_batch(const ag_array *image, const ag_array *weight, const ag_ar
 static void *task_data(const ag_array *a, int64_t task)
 {
     return (ag_real *)a->data + (a->shape[0] == 1 ? 0 : task * a->stride[0]);
+}
+
+/* How many times that many numbers the result has. */
+static int64_t calls(const ag_call *c, int64_t numel)
+{
+    return numel ? ag_array_numel(&c->out) / numel : 0;
 }
 
 /* ---- conv2d ---- */
@@ -153,33 +95,25 @@ static bool conv2d_shape(ag_tape *t, ag_tensor *y)
     return true;
 }
 
-static geometry conv2d_geometry(const ag_call *c)
+static ag_conv_sizes conv2d_sizes(const ag_call *c)
 {
     const int64_t *x = c->in[0].shape + 1, *w = c->in[1].shape + 1, *y = c->out.shape + 1;
     int64_t batch = one_batch(&c->in[0], &c->in[1], &c->out) ? c->out.shape[0] : 1;
-    return (geometry){ x[0] * batch, x[1], x[2], x[3], w[0], w[1], w[3], y[1], y[2], c->attr->i };
+    return conv_sizes(c->attr, x[0] * batch, x, w, y);
 }
 
 static size_t conv2d_scratch(const ag_call *c)
 {
-    geometry g = conv2d_geometry(c);
-    return scratch_of(&g);
+    ag_conv_sizes s = conv2d_sizes(c);
+    return ag_conv_scratch(&s);
 }
 
 static void conv2d_forward(const ag_call *c)
 {
-    geometry g = conv2d_geometry(c);
-    int64_t width = g.kh * g.kw * g.c_in, places = g.n * g.rows * g.columns, block = block_places(&g);
-    int64_t calls = ag_array_numel(&c->out) / (places * g.c_out);
-    for (int64_t task = 0; task < calls; task++) {
-        const ag_real *x = task_data(&c->in[0], task), *w = task_data(&c->in[1], task);
-        ag_real *y = (ag_real *)c->out.data + task * places * g.c_out;
-        for (int64_t from = 0; from < places; from += block) {
-            int64_t count = places - from < block ? places - from : block;
-            gather_patches(&g, x, from, count, c->scratch);
-            ag_gemm(count, g.c_out, width, c->scratch, width, 1, w, g.c_out, 1, false, y + from * g.c_out, g.c_out);
-        }
-    }
+    ag_conv_sizes s = conv2d_sizes(c);
+    int64_t numel = s.n * s.rows * s.columns * s.c_out;
+    for (int64_t task = 0; task < calls(c, numel); task++)
+        ag_conv_forward(&s, task_data(&c->in[0], task), task_data(&c->in[1], task), (ag_real *)c->out.data + task * numel, c->scratch);
 }
 
 static ag_tensor *conv2d_vjp(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)
@@ -231,47 +165,25 @@ static bool input_grad_shape(ag_tape *t, ag_tensor *y)
     return true;
 }
 
-static geometry input_grad_geometry(const ag_call *c)
+static ag_conv_sizes input_grad_sizes(const ag_call *c)
 {
     const int64_t *g = c->in[0].shape + 1, *w = c->in[1].shape + 1, *x = c->out.shape + 1;
     int64_t batch = one_batch(&c->in[0], &c->in[1], &c->out) ? c->out.shape[0] : 1;
-    return (geometry){ g[0] * batch, x[1], x[2], x[3], w[0], w[1], w[3], g[1], g[2], c->attr->i };
+    return conv_sizes(c->attr, g[0] * batch, x, w, g);
 }
 
 static size_t input_grad_scratch(const ag_call *c)
 {
-    geometry g = input_grad_geometry(c);
-    return scratch_of(&g) + (size_t)(g.c_out * g.kh * g.kw * g.c_in) * sizeof(ag_real);
-}
-
-/* to [columns, rows] = from [rows, columns] transposed, in tiles that stay in cache. */
-AG_KERNEL static void transpose_matrix(int64_t rows, int64_t columns, const ag_real *restrict from, ag_real *restrict to)
-{
-    enum { TILE = 16 };
-    for (int64_t i = 0; i < rows; i += TILE)
-        for (int64_t j = 0; j < columns; j += TILE)
-            for (int64_t a = i; a < i + TILE && a < rows; a++)
-                for (int64_t b = j; b < j + TILE && b < columns; b++)
-                    to[b * rows + a] = from[a * columns + b];
+    ag_conv_sizes s = input_grad_sizes(c);
+    return ag_conv_scratch(&s);
 }
 
 static void input_grad_forward(const ag_call *c)
 {
-    geometry g = input_grad_geometry(c);
-    int64_t width = g.kh * g.kw * g.c_in, places = g.n * g.rows * g.columns, block = block_places(&g);
-    int64_t numel = g.n * g.h * g.w * g.c_in, calls = ag_array_numel(&c->out) / numel;
-    ag_real *patches = c->scratch, *turned = patches + block * width;   /* [c_out, kh kw c_in]: BLIS likes rows */
-    for (int64_t task = 0; task < calls; task++) {
-        const ag_real *grad = task_data(&c->in[0], task), *w = task_data(&c->in[1], task);
-        ag_real *x = (ag_real *)c->out.data + task * numel;
-        memset(x, 0, (size_t)numel * sizeof *x);
-        transpose_matrix(width, g.c_out, w, turned);
-        for (int64_t from = 0; from < places; from += block) {
-            int64_t count = places - from < block ? places - from : block;
-            ag_gemm(count, width, g.c_out, grad + from * g.c_out, g.c_out, 1, turned, width, 1, false, patches, width);
-            add_patches(&g, x, from, count, patches);
-        }
-    }
+    ag_conv_sizes s = input_grad_sizes(c);
+    int64_t numel = s.n * s.h * s.w * s.c_in;
+    for (int64_t task = 0; task < calls(c, numel); task++)
+        ag_conv_input_grad(&s, task_data(&c->in[0], task), task_data(&c->in[1], task), (ag_real *)c->out.data + task * numel, c->scratch);
 }
 
 static ag_tensor *input_grad_vjp(ag_tape *t, ag_tensor *y, ag_tensor *h, int k)   /* h like x */
@@ -315,33 +227,24 @@ static bool weight_grad_shape(ag_tape *t, ag_tensor *y)
     return true;
 }
 
-static geometry weight_grad_geometry(const ag_call *c)
+static ag_conv_sizes weight_grad_sizes(const ag_call *c)
 {
     const int64_t *x = c->in[0].shape + 1, *g = c->in[1].shape + 1, *w = c->out.shape + 1;
-    return (geometry){ x[0], x[1], x[2], x[3], w[0], w[1], w[3], g[1], g[2], c->attr->i };
+    return conv_sizes(c->attr, x[0], x, w, g);
 }
 
 static size_t weight_grad_scratch(const ag_call *c)
 {
-    geometry g = weight_grad_geometry(c);
-    return scratch_of(&g);
+    ag_conv_sizes s = weight_grad_sizes(c);
+    return ag_conv_scratch(&s);
 }
 
 static void weight_grad_forward(const ag_call *c)
 {
-    geometry g = weight_grad_geometry(c);
-    int64_t width = g.kh * g.kw * g.c_in, places = g.n * g.rows * g.columns, block = block_places(&g);
-    int64_t calls = ag_array_numel(&c->out) / (width * g.c_out);
-    memset(c->out.data, 0, (size_t)ag_array_numel(&c->out) * sizeof(ag_real));
-    for (int64_t task = 0; task < calls; task++) {
-        const ag_real *x = task_data(&c->in[0], task), *grad = task_data(&c->in[1], task);
-        ag_real *w = (ag_real *)c->out.data + task * width * g.c_out;
-        for (int64_t from = 0; from < places; from += block) {
-            int64_t count = places - from < block ? places - from : block;
-            gather_patches(&g, x, from, count, c->scratch);
-            ag_gemm(width, g.c_out, count, c->scratch, 1, width, grad + from * g.c_out, g.c_out, 1, true, w, g.c_out);
-        }
-    }
+    ag_conv_sizes s = weight_grad_sizes(c);
+    int64_t numel = s.kh * s.kw * s.c_in * s.c_out;
+    for (int64_t task = 0; task < calls(c, numel); task++)
+        ag_conv_weight_grad(&s, task_data(&c->in[0], task), task_data(&c->in[1], task), (ag_real *)c->out.data + task * numel, c->scratch);
 }
 
 static ag_tensor *weight_grad_vjp(ag_tape *t, ag_tensor *y, ag_tensor *v, int k)   /* v like w */

@@ -15,7 +15,11 @@ static const conv_case cases[] = {
     { 1, 3, 3, 2, 7, 3, 2, { 1, 1, 1, 1, 1, 1 } },     /* and here it does not: no rows */
     { 1, 2, 2, 1, 2, 2, 1, { 1, 1, 3, 3, 3, 3 } },     /* windows wholly outside */
     { 3, 28, 28, 2, 3, 3, 4, { 2, 2, 0, 1, 0, 1 } },
-    { 1, 24, 20, 32, 3, 3, 6, { 1, 1, 1, 1, 1, 1 } },  /* several blocks of patches, BLIS */
+    { 1, 24, 20, 32, 3, 3, 6, { 1, 1, 1, 1, 1, 1 } },  /* more numbers than stay in a block */
+    { 7, 14, 14, 24, 3, 3, 35, { 2, 2, 0, 1, 0, 1 } }, /* several blocks of images, tiles whole and in part */
+    { 40, 4, 4, 3, 3, 3, 5, { 2, 2, 1, 1, 1, 1 } },    /* tiles across images */
+    { 3, 6, 9, 2, 2, 3, 4, { 2, 3, 0, 0, 0, 0 } },     /* no border; one row that no window reaches */
+    { 1, 2, 2, 160, 3, 3, 170, { 1, 1, 1, 1, 1, 1 } }, /* taps in several parts */
     { 0, 4, 4, 2, 3, 3, 2, { 1, 1, 0, 0, 0, 0 } },
     { 2, 4, 4, 0, 3, 3, 2, { 1, 1, 0, 0, 0, 0 } },     /* no channels to add up: zeros */
 };

@@ -77,7 +77,7 @@ static void check_shape(ag_random *r, int64_t m, int64_t n, int64_t k, int left,
         check_against_loops(&sets[i], &a, &b, true);
     }
     if (!getenv("CK_RUN_UNDER_VALGRIND"))   /* BLIS 0.9 reads a vector beyond the end of some operands */
-        check_against_loops(&(ag_gemm_set){ "BLIS", ag_gemm_blis }, &a, &b, true);
+        check_against_loops(&(ag_gemm_set){ "BLIS", ag_gemm_blis, NULL }, &a, &b, true);
     free(a.memory);
     free(b.memory);
 }
@@ -149,6 +149,60 @@ START_TEST(nan_and_infinity_reach_their_row_and_column_and_nothing_else)
         free(a.memory);
         free(b.memory);
     }
+}
+END_TEST
+
+/* ---- products with windows ---- */
+
+static int64_t *random_places(ag_random *r, int64_t n, int64_t below)
+{
+    int64_t *place = malloc((size_t)n * sizeof *place);
+    for (int64_t i = 0; i < n; i++)
+        place[i] = between(r, 0, below - 1);
+    return place;
+}
+
+/* Where C is added to, its rows lie 2 apart: they overlap, and what one got the next one reads. */
+static void check_windows(ag_random *r, const ag_gemm_set *set, int64_t m, int64_t n, int64_t k, bool add)
+{
+    enum { NUMBERS = 100 };
+    ag_real *a = random_reals(r, 2 * NUMBERS, -1, 1), *b = random_reals(r, k * (n + 1), -1, 1), *c = random_reals(r, m * n + 2, -1, 1);
+    int64_t *row = random_places(r, m, NUMBERS), *step = random_places(r, k, NUMBERS), *to = random_places(r, m, 1), total = m * n;
+    double *want = malloc((size_t)(total + 2) * sizeof *want);
+    for (int64_t i = 0; i < total + 2; i++)
+        want[i] = (double)c[i];
+    for (int64_t i = 0; i < m; i++) {
+        to[i] = add && n > 2 ? 2 * i : i * n;
+        for (int64_t j = 0; j < n; j++) {
+            double sum = add ? want[to[i] + j] : 0;
+            for (int64_t p = 0; p < k; p++)
+                sum += (double)a[row[i] + step[p]] * (double)b[p * (n + 1) + j];
+            want[to[i] + j] = sum;
+        }
+    }
+    set->windows(&(ag_windows){ m, n, k, a, row, step, b, n + 1, add, c, to });
+    for (int64_t i = 0; i < total + 2; i++)
+        expect(fabs((double)c[i] - want[i]) <= TIGHT * (double)(k + n), "%s windows [%d,%d,%d], %s, at %d: %g, not %g", set->name, (int)m, (int)n,
+               (int)k, add ? "added" : "put", (int)i, (double)c[i], want[i]);
+    free(a);
+    free(b);
+    free(c);
+    free(row);
+    free(step);
+    free(to);
+    free(want);
+}
+
+START_TEST(every_kernel_multiplies_with_numbers_that_lie_where_tables_say)
+{
+    ag_random r;
+    int n_set;
+    const ag_gemm_set *sets = ag_gemm_sets(&n_set);
+    ag_random_init(&r, 7, AG_STREAM_USER, 0, 0);
+    for (int s = 0; s < n_set; s++)
+        for (int64_t m = 1; m <= 27; m++)
+            for (int64_t n = 1; n <= 70; n += n < 18 ? 1 : 7)
+                check_windows(&r, &sets[s], m, n, between(&r, 1, 30), (m + n) % 2);
 }
 END_TEST
 
@@ -299,6 +353,6 @@ END_TEST
 
 TEST_MAIN(every_kernel_agrees_with_plain_loops_for_random_sizes_and_strides,
           every_kernel_agrees_with_plain_loops_on_every_height_and_width_of_a_tile, every_kernel_agrees_with_plain_loops_beyond_its_blocks,
-          nan_and_infinity_reach_their_row_and_column_and_nothing_else, a_row_has_the_same_bits_alone_and_among_others,
+          every_kernel_multiplies_with_numbers_that_lie_where_tables_say, nan_and_infinity_reach_their_row_and_column_and_nothing_else, a_row_has_the_same_bits_alone_and_among_others,
           threads_multiply_at_once_without_disturbing_each_other, threads_without_memory_for_copies_take_turns,
           nothing_times_something_is_zero_or_nothing)
