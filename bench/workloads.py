@@ -13,14 +13,14 @@ import numpy as np
 
 SINUSOID = dict(model="mlp", way=1, shot=10, query=10, tasks=25, steps=1, inner_lr=0.01, chunk=5, check=5, seconds=3)
 OMNIGLOT = dict(model="conv4", way=5, shot=1, query=15, tasks=32, steps=1, inner_lr=0.4, size=28, channels=1, filters=64, max_pool=0,
-                chunk=1, check=5, seconds=6)
-IMAGENET = dict(OMNIGLOT, size=84, channels=3, filters=32, max_pool=1, tasks=4, steps=5, inner_lr=0.01, check=3)
+                chunk=1, check=3, seconds=6)
+IMAGENET = dict(OMNIGLOT, size=84, channels=3, filters=32, max_pool=1, tasks=4, steps=5, inner_lr=0.01)
 LORA = dict(model="lora", way=5, shot=5, query=5, tasks=2, steps=3, inner_lr=0.05, targets="query,value", network="encoder", chunk=1,
-            check=3, seconds=6)
+            check=2, seconds=6)
 
 # name: (what it is, its row, threads, the peers that are worth running: bench/peers/NAME_peer.py and its mode)
 WORKLOADS = {
-    "w1": ("sinusoid, MLP 40-40, 25 tasks, second order", SINUSOID, 1, ["jax vmap", "torch compile", "torch func"]),
+    "w1": ("sinusoid, MLP 40-40, 25 tasks, second order", SINUSOID, 1, ["jax vmap", "torch func"]),
     "w1-two-threads": ("the same", SINUSOID, 2, ["jax vmap", "torch func"]),
     "w2": ("Omniglot conv4-64, 5-way 1-shot, 15 queries, 32 tasks", OMNIGLOT, 2, ["jax pmap", "jax map", "torch eager"]),
     "w2-query1": ("the same with 1 query", dict(OMNIGLOT, query=1), 2, ["jax pmap", "torch func"]),
@@ -38,10 +38,22 @@ WORKLOADS = {
 
 LAYERS, WIDTH, HEADS, WIDE, TOKENS, RANK, VOCABULARY = 6, 384, 12, 1536, 32, 8, 4096
 LORA_ALPHA = 16.0
-# A layer's linear maps in the encoder's order: name in the layer, what targets call it, in, out.
-LINEAR = [("attention.self.query", "query", WIDTH, WIDTH), ("attention.self.key", "key", WIDTH, WIDTH),
-          ("attention.self.value", "value", WIDTH, WIDTH), ("attention.output.dense", "dense", WIDTH, WIDTH),
-          ("intermediate.dense", "dense", WIDTH, WIDE), ("output.dense", "dense", WIDE, WIDTH)]
+# A layer's linear maps in the encoder's order: name in the layer, what targets call it.
+LINEAR = [("attention.self.query", "query"), ("attention.self.key", "key"), ("attention.self.value", "value"),
+          ("attention.output.dense", "dense"), ("intermediate.dense", "dense"), ("output.dense", "dense")]
+
+
+class Encoder:
+    """Sizes of a row's encoder: those above, which the peers take for granted, or a smaller one for counting instructions."""
+
+    def __init__(self, row):
+        self.layers, self.width, self.tokens = row.get("layers", LAYERS), row.get("width", WIDTH), row.get("tokens", TOKENS)
+        self.wide, self.heads, self.vocabulary = 4 * self.width, self.width * HEADS // WIDTH, VOCABULARY * self.width // WIDTH
+
+    def maps(self):
+        """name in the layer, what targets call it, in, out"""
+        for name, target in LINEAR:
+            yield name, target, self.wide if name == "output.dense" else self.width, self.wide if name == "intermediate.dense" else self.width
 
 
 def full(row):
@@ -99,12 +111,12 @@ def initial(row, r):
             c = f
         features = f * (row["size"] // 16) ** 2 if row["max_pool"] else f
         return params + [normal(r, features ** -0.5, features, row["way"]), zeros(row["way"])]
-    params = []
-    for _ in range(LAYERS):
-        for _, target, n_in, n_out in LINEAR:
+    params, encoder = [], Encoder(row)
+    for _ in range(encoder.layers):
+        for _, target, n_in, n_out in encoder.maps():
             if target in row["targets"].split(","):
                 params += [normal(r, n_in ** -0.5, RANK, n_in), normal(r, 0.02, n_out, RANK)]
-    return params + [normal(r, 0.02, row["way"], WIDTH), zeros(row["way"])]
+    return params + [normal(r, 0.02, row["way"], encoder.width), zeros(row["way"])]
 
 
 def sines(row, r):
@@ -130,13 +142,14 @@ def images(row, r):
 
 def texts(row, r):
     """Four tokens in ten are of the dozen that belong to the class."""
-    own = r.integers(0, VOCABULARY, (row["tasks"], row["way"], 12))
+    e = Encoder(row)
+    own = r.integers(0, e.vocabulary, (row["tasks"], row["way"], 12))
     sets = []
     for each in (row["shot"], row["query"]):
         y = np.tile(np.arange(row["way"], dtype=np.int32), (row["tasks"], each))
-        size = (*y.shape, TOKENS)
+        size = (*y.shape, e.tokens)
         of_class = np.take_along_axis(np.tile(own, (1, each, 1)), r.integers(0, 12, size), 2)
-        sets += [np.where(r.random(size) < 0.4, of_class, r.integers(0, VOCABULARY, size)).astype(np.int32), y]
+        sets += [np.where(r.random(size) < 0.4, of_class, r.integers(0, e.vocabulary, size)).astype(np.int32), y]
     return sets
 
 
@@ -152,32 +165,32 @@ def write_case(path, row):
         arrays[name] = np.stack([b[i] for b in batches])
     write_safetensors(path, arrays, row)
     if row["model"] == "lora":
-        write_encoder(os.path.join(os.path.dirname(path), row["network"]))
+        write_encoder(os.path.join(os.path.dirname(path), row["network"]), Encoder(row))
 
 
-def write_encoder(folder):
+def write_encoder(folder, sizes):
     """The shape of MiniLM-L6 with a small vocabulary and random weights."""
     if os.path.exists(f"{folder}/model.safetensors"):
         return
-    r = np.random.default_rng(3)
-    e = {"embeddings.word_embeddings.weight": normal(r, 0.5, VOCABULARY, WIDTH), "embeddings.position_embeddings.weight": normal(r, 0.1, TOKENS, WIDTH),
-         "embeddings.token_type_embeddings.weight": zeros(2, WIDTH)}
+    r, width = np.random.default_rng(3), sizes.width
+    e = {"embeddings.word_embeddings.weight": normal(r, 0.5, sizes.vocabulary, width),
+         "embeddings.position_embeddings.weight": normal(r, 0.1, sizes.tokens, width), "embeddings.token_type_embeddings.weight": zeros(2, width)}
 
     def norm(name):
-        e[f"{name}.weight"], e[f"{name}.bias"] = ones(WIDTH), zeros(WIDTH)
+        e[f"{name}.weight"], e[f"{name}.bias"] = ones(width), zeros(width)
 
     norm("embeddings.LayerNorm")
-    for layer in range(LAYERS):
+    for layer in range(sizes.layers):
         at = f"encoder.layer.{layer}."
-        for name, _, n_in, n_out in LINEAR:
+        for name, _, n_in, n_out in sizes.maps():
             e[f"{at}{name}.weight"], e[f"{at}{name}.bias"] = normal(r, n_in ** -0.5, n_out, n_in), zeros(n_out)
         norm(f"{at}attention.output.LayerNorm")
         norm(f"{at}output.LayerNorm")
     os.makedirs(folder, exist_ok=True)
     with open(f"{folder}/config.json", "w") as f:
-        json.dump(dict(model_type="bert", architectures=["BertModel"], hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-                       intermediate_size=WIDE, vocab_size=VOCABULARY, max_position_embeddings=TOKENS, type_vocab_size=2,
-                       layer_norm_eps=1e-12, hidden_act="gelu"), f)
+        json.dump(dict(model_type="bert", architectures=["BertModel"], hidden_size=width, num_hidden_layers=sizes.layers,
+                       num_attention_heads=sizes.heads, intermediate_size=sizes.wide, vocab_size=sizes.vocabulary,
+                       max_position_embeddings=sizes.tokens, type_vocab_size=2, layer_norm_eps=1e-12, hidden_act="gelu"), f)
     write_safetensors(f"{folder}/model.safetensors", e, {"format": "pt"})
 
 
@@ -193,14 +206,15 @@ def linear_maps(row):
             maps.append((2 * out * out * f * 9 * c, int(block > 0), 1))
             c, size = f, out // 2 if row["max_pool"] else out
         return maps + [(2 * (f * size * size if row["max_pool"] else f) * row["way"], 1, 1)]
-    for layer in range(LAYERS):
-        for name, target, n_in, n_out in LINEAR:
+    e = Encoder(row)
+    for layer in range(e.layers):
+        for name, target, n_in, n_out in e.maps():
             moves = int(layer > 0 or name not in ("attention.self.query", "attention.self.key", "attention.self.value"))
-            maps.append((2 * TOKENS * n_in * n_out, moves, 0))
+            maps.append((2 * e.tokens * n_in * n_out, moves, 0))
             if target in row["targets"].split(","):
-                maps += [(2 * TOKENS * n_in * RANK, moves, 1), (2 * TOKENS * RANK * n_out, 1, 1)]
-        maps += [(2 * TOKENS * TOKENS * WIDTH, 1, 1)] * 2   # q k' and p v
-    return maps + [(2 * WIDTH * row["way"], 1, 1)]
+                maps += [(2 * e.tokens * n_in * RANK, moves, 1), (2 * e.tokens * RANK * n_out, 1, 1)]
+        maps += [(2 * e.tokens * e.tokens * e.width, 1, 1)] * 2   # q k' and p v
+    return maps + [(2 * e.width * row["way"], 1, 1)]
 
 
 def gflop(row):

@@ -1,5 +1,6 @@
 """What the peers share: arguments, the case, timing, the line of JSON. bench/workload/main.c does the same for metalora."""
 import argparse
+import ctypes
 import json
 import os
 import statistics
@@ -23,7 +24,7 @@ def arguments(modes):
     p.add_argument("--gradient", help="the first meta-gradient goes into this file, float32, in the case's layout")
     a = p.parse_args()
     if a.threads == 1:   # libraries that ask for the number of processors see one
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        os.sched_setaffinity(0, {ctypes.CDLL(None).sched_getcpu()})   # where the scheduler has just put us
     return a
 
 
@@ -77,6 +78,6 @@ def run(a, case, implementation, step, gradient):
 
 
 def peak(a, implementation, product):
-    """GFLOP/s of a 1024^3 product, the best of many: how fast the machine can be at all."""
-    best = min(product() for _ in range(20))
+    """GFLOP/s of a 1024^3 product by `threads` threads, the best of many: how fast the machine can be at all."""
+    best = min(product() for _ in range(30))
     print(json.dumps(dict(implementation=implementation, threads=a.threads, gflops=2 * 1024 ** 3 / best * 1e-9)))

@@ -55,7 +55,7 @@ def encode(p, ids, e):
     h = norm(e["embeddings.word_embeddings.weight"][ids] + e["embeddings.position_embeddings.weight"], "embeddings.LayerNorm")
     for layer in range(LAYERS):
         at = f"encoder.layer.{layer}."
-        lora = {name: (next(factors), next(factors)) for name, target, _, _ in LINEAR if target in case.targets}
+        lora = {name: (next(factors), next(factors)) for name, target in LINEAR if target in case.targets}
 
         def linear(name, x):
             y = x @ e[f"{at}{name}.weight"].T + e[f"{at}{name}.bias"]

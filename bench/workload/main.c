@@ -8,6 +8,7 @@
  * bench/run.py makes cases and calls this. */
 #include "bench/workload/case.h"
 
+#include "autograd/gemm.h"
 #include "meta/optimizer.h"
 
 #include <stdio.h>
@@ -132,10 +133,11 @@ static void print_json(bench_run *r)
     int64_t skip = r->done > 4 ? 2 : r->done > 1, n = r->done - skip;
     double *ms = r->ms + skip, first = r->ms[0];
     qsort(ms, (size_t)n, sizeof *ms, by_value);
-    printf("{\"implementation\": \"metalora\", \"algorithm\": \"%s\", \"threads\": %d, \"tasks\": %lld, \"steps\": %lld, \"chunk\": %lld, \"n\": %lld, "
+    int sets;
+    printf("{\"implementation\": \"metalora\", \"kernels\": \"%s\", \"algorithm\": \"%s\", \"threads\": %d, \"tasks\": %lld, \"steps\": %lld, \"chunk\": %lld, \"n\": %lld, "
            "\"ms\": %.4f, \"ms_min\": %.4f, \"ms_max\": %.4f, \"cpu_ms\": %.4f, \"first_ms\": %.2f, \"first_end\": %.6f, \"loss0\": %.8g, \"loss\": %.8g, "
            "\"peak_mb\": %.1f}\n",
-           r->c.algorithm, r->c.options.threads, (long long)r->c.n_task, (long long)r->c.options.train_steps, (long long)r->c.options.chunk,
+           ag_gemm_sets(&sets)->name, r->c.algorithm, r->c.options.threads, (long long)r->c.n_task, (long long)r->c.options.train_steps, (long long)r->c.options.chunk,
            (long long)n, n % 2 ? ms[n / 2] : (ms[n / 2 - 1] + ms[n / 2]) / 2, ms[0], ms[n - 1], r->cpu, first, r->first_end, r->loss0,
            r->loss, peak_mb());
 }
