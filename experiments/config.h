@@ -16,7 +16,7 @@
 
 enum {
     XP_MAX_HIDDEN = 8, XP_MAX_SHOTS = 8, XP_MAX_TESTS = 8, XP_MAX_TARGETS = 32, XP_MAX_LAYERS = 64, XP_MAX_PATTERNS = 16,
-    XP_MAX_SOURCE_FILES = 16
+    XP_MAX_SOURCE_FILES = 16, XP_MAX_SCORE_STEPS = 64
 };
 
 typedef struct xp_tasks {
@@ -119,6 +119,8 @@ typedef struct xp_outer {
 
 typedef struct xp_eval {
     int64_t episodes, steps;
+    int64_t score_steps[XP_MAX_SCORE_STEPS];   /* steps that are scored, ascending up to `steps`; none: every one */
+    int n_score_steps;
     int64_t shots[XP_MAX_SHOTS];     /* support sizes tested; none: tasks.shot */
     int n_shots;
     int64_t query;                   /* per class; 0: tasks.query */

@@ -124,11 +124,24 @@ static bool validation(const xp_config *c, xp_conflict *out)
     return false;
 }
 
+static bool scored_steps(const xp_config *c, xp_conflict *out)
+{
+    const int64_t *at = c->eval.score_steps;
+    for (int i = 1; i < c->eval.n_score_steps; i++)
+        if (at[i] <= at[i - 1])
+            return xp_broken(out, "eval.score_steps", NULL, "eval.score_steps has %lld behind %lld; expected steps in ascending order, "
+                             "each once", (long long)at[i], (long long)at[i - 1]);
+    if (!c->eval.n_score_steps || at[c->eval.n_score_steps - 1] == c->eval.steps)
+        return false;
+    return xp_broken(out, "eval.score_steps", "eval.steps", "eval.score_steps ends with %lld and eval.steps is %lld; expected the last "
+                     "inner step to be scored", (long long)at[c->eval.n_score_steps - 1], (long long)c->eval.steps);
+}
+
 bool xp_config_conflict(const xp_config *c, xp_conflict *out)
 {
     static bool (*const rules[])(const xp_config *, xp_conflict *) = {
         source_and_model, source_and_algorithm, xp_check_network, normalisation, xp_check_training, xp_check_tasks, seeds,
-        validation
+        validation, scored_steps
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (rules[i](c, out))

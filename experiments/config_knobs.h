@@ -157,7 +157,10 @@ XP_KNOB(REAL, outer.weight_decay, "0.0", "[0, 1e3]", "",
         "adam: decoupled (Loshchilov & Hutter 2019); each step shrinks the parameters by this times the step size")
 
 XP_KNOB(INT, eval.episodes, "600", "[1, 1000000]", "episodes", "test episodes, the same for every method and seed")
-XP_KNOB(INT, eval.steps, "10", "[0, 1000000]", "steps", "inner steps at test; every one is scored, and the start too")
+XP_KNOB(INT, eval.steps, "10", "[0, 1000000]", "steps", "inner steps at test")
+XP_LIST(INT, eval.score_steps, eval.n_score_steps, "[]", "[0, 1000000]", "steps",
+        "inner steps that are scored, ascending, the last of them eval.steps; 0: before adaptation; empty: every one, and the "
+        "start too")
 XP_LIST(INT, eval.shots, eval.n_shots, "[]", "[1, 10000]", "examples per class",
         "support sizes to test, one table each; empty: tasks.shot")
 XP_KNOB(INT, eval.query, "0", "[0, 10000]", "examples per class", "query examples at test; 0: as tasks.query")

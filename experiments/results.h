@@ -26,15 +26,16 @@ typedef struct xp_validation_row {
     double loss, accuracy;       /* after the last step; mean over the validation episodes */
 } xp_validation_row;
 
-/* Scores of one test protocol; arrays are [n_episode][n_step + 1], step 0 before adaptation; the caller's. */
+/* Scores of one test protocol; arrays are [n_episode][n_score], the caller's. */
 typedef struct xp_scores {
     const char *protocol;        /* the group's name: "5-shot", "transductive", ... */
-    int64_t n_episode, n_step;
+    int64_t n_episode, n_score;
     const double *loss;
     const double *accuracy;      /* NULL in regression */
     const uint64_t *episode_seed;   /* [n_episode]: the task number of the episode's id */
     const char *loss_unit;       /* "mean squared error", "nats" */
     double diverged_above;
+    const int64_t *step;         /* [n_score]: after how many inner steps, ascending; 0: before adaptation. NULL: 0, 1, ... */
 } xp_scores;
 
 /* What the runner knows about itself; strings borrowed during the call. */

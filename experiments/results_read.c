@@ -65,6 +65,21 @@ static ag_code read_loss_unit(xp_protocol *p, hid_t group, const char *path, ag_
     return code;
 }
 
+/* Which inner steps the columns are. */
+static ag_code read_steps(xp_protocol *p, hid_t group, const char *path, ag_error *err)
+{
+    hsize_t n;
+    void *data;
+    AG_TRY(err, read_numbers(group, path, "inner_step", H5T_NATIVE_INT64, 1, &n, &data, err));
+    p->step = data;
+    AG_REQUIRE((int64_t)n == p->n_score, err, AG_EDATA, "'%s': the losses of '%s' have %lld columns and %lld inner steps", path, p->name,
+               (long long)p->n_score, (long long)n);
+    for (int64_t i = 0; i < p->n_score; i++)
+        AG_REQUIRE(p->step[i] >= 0 && (i == 0 || p->step[i] > p->step[i - 1]), err, AG_EDATA,
+                   "'%s': the inner steps of '%s' do not ascend", path, p->name);
+    return AG_OK;
+}
+
 static ag_code read_scores(xp_protocol *p, hid_t group, const char *path, ag_error *err)
 {
     hsize_t loss[2], accuracy[2];
@@ -73,7 +88,8 @@ static ag_code read_scores(xp_protocol *p, hid_t group, const char *path, ag_err
     p->loss = data;
     AG_REQUIRE(loss[0] >= 1 && loss[1] >= 1, err, AG_EDATA, "'%s': the losses of '%s' are empty", path, p->name);
     p->n_episode = (int64_t)loss[0];
-    p->n_step = (int64_t)loss[1] - 1;
+    p->n_score = (int64_t)loss[1];
+    AG_TRY(err, read_steps(p, group, path, err));
     AG_TRY(err, read_loss_unit(p, group, path, err));
     AG_TRY(err, xp_h5_get_number(group, path, "diverged_above", H5T_NATIVE_DOUBLE, &p->diverged_above, err));
     if (H5Lexists(group, "accuracy", H5P_DEFAULT) <= 0)
@@ -200,6 +216,7 @@ void xp_run_release(xp_run *run)
     for (int i = 0; i < run->n_protocol; i++) {
         ag_free(run->protocols[i].name);
         ag_free(run->protocols[i].loss_unit);
+        ag_free(run->protocols[i].step);
         ag_free(run->protocols[i].loss);
         ag_free(run->protocols[i].accuracy);
     }
@@ -207,10 +224,9 @@ void xp_run_release(xp_run *run)
     *run = (xp_run){ 0 };
 }
 
-void xp_run_step(const xp_protocol *p, int64_t step, xp_summary *loss, xp_summary *accuracy)
+void xp_run_score(const xp_protocol *p, int64_t i, xp_summary *loss, xp_summary *accuracy)
 {
-    const int64_t stride = p->n_step + 1;
-    xp_summarise(p->loss + step, p->n_episode, stride, p->diverged_above, loss);
+    xp_summarise(p->loss + i, p->n_episode, p->n_score, p->diverged_above, loss);
     if (p->accuracy && accuracy)
-        xp_summarise(p->accuracy + step, p->n_episode, stride, INFINITY, accuracy);
+        xp_summarise(p->accuracy + i, p->n_episode, p->n_score, INFINITY, accuracy);
 }

@@ -82,14 +82,15 @@ static void format_duration(char cell[CELL], double seconds)
 
 /* ---- the table ---- */
 
-static bool step_is_shown(int64_t step, int64_t last)
+static bool is_shown(const xp_protocol *p, int64_t i)
 {
-    return last <= 10 || step <= 3 || step == 5 || step == 10 || step == last;
+    const int64_t step = p->step[i];
+    return p->n_score <= 11 || step <= 3 || step == 5 || step == 10 || i == p->n_score - 1;
 }
 
 static bool any_diverged(const xp_protocol *p)
 {
-    for (int64_t i = 0; i < p->n_episode * (p->n_step + 1); i++)
+    for (int64_t i = 0; i < p->n_episode * p->n_score; i++)
         if (!isfinite(p->loss[i]) || p->loss[i] > p->diverged_above)
             return true;
     return false;
@@ -112,13 +113,13 @@ static void add_heads(xp_text *t, style s, const xp_protocol *p, bool rest)
     xp_text_add(t, "\n");
 }
 
-static void add_step(xp_text *t, style s, const xp_protocol *p, int64_t step, bool rest)
+static void add_step(xp_text *t, style s, const xp_protocol *p, int64_t i, bool rest)
 {
     xp_summary loss, accuracy;
     char median[CELL];
-    xp_run_step(p, step, &loss, &accuracy);
+    xp_run_score(p, i, &loss, &accuracy);
     format_number(median, 4, loss.median);
-    xp_text_add(t, "%6" PRId64, step);
+    xp_text_add(t, "%6" PRId64, p->step[i]);
     add_interval(t, s, loss.mean, loss.ci95);
     xp_text_right(t, median, 11);
     if (loss.diverged)
@@ -148,9 +149,9 @@ static void add_protocol(xp_text *t, style s, const xp_run *run, const xp_protoc
         xp_text_add(t, ", diverged above %g", p->diverged_above);
     xp_text_add(t, "\n");
     add_heads(t, s, p, rest);
-    for (int64_t step = 0; step <= p->n_step; step++)
-        if (step_is_shown(step, p->n_step))
-            add_step(t, s, p, step, rest);
+    for (int64_t i = 0; i < p->n_score; i++)
+        if (is_shown(p, i))
+            add_step(t, s, p, i, rest);
 }
 
 /* ---- the training curve ---- */
@@ -336,11 +337,11 @@ static void json_protocol(xp_text *t, const xp_protocol *p)
     json_real(t, "diverged_above", p->diverged_above);
     json_key(t, "steps");
     xp_text_add(t, "[");
-    for (int64_t step = 0; step <= p->n_step; step++) {
+    for (int64_t i = 0; i < p->n_score; i++) {
         xp_summary loss, accuracy;
-        xp_run_step(p, step, &loss, &accuracy);
-        xp_text_add(t, step ? ",{" : "{");
-        json_int(t, "step", step);
+        xp_run_score(p, i, &loss, &accuracy);
+        xp_text_add(t, i ? ",{" : "{");
+        json_int(t, "step", p->step[i]);
         json_summary(t, "loss", &loss);
         if (p->accuracy)
             json_summary(t, "accuracy", &accuracy);

@@ -323,15 +323,15 @@ ag_code xp_results_validation(xp_results *r, const xp_validation_row *row, ag_er
     return code == AG_OK ? code : ag_trail(err, code, __func__);
 }
 
-/* The coordinates 0, 1, ..., n - 1 as a dimension scale. */
-static ag_code put_count_scale(hid_t group, const char *name, int64_t n, const char *long_name, hid_t *scale,
+/* The coordinates `at` [n] as a dimension scale; NULL: 0, 1, ..., n - 1. */
+static ag_code put_count_scale(hid_t group, const char *name, int64_t n, const int64_t *at, const char *long_name, hid_t *scale,
                                ag_error *err)
 {
     const hsize_t shape = (hsize_t)n;
     int64_t *counts = ag_alloc((size_t)n * sizeof *counts);
     AG_REQUIRE(counts, err, AG_ENOMEM, "out of memory for %lld numbers of '%s'", (long long)n, name);
     for (int64_t i = 0; i < n; i++)
-        counts[i] = i;
+        counts[i] = at ? at[i] : i;
     ag_code code = put_dataset(group, name, H5T_STD_I64LE, H5T_NATIVE_INT64, 1, &shape, counts, "1", long_name, scale, err);
     if (code == AG_OK)
         code = xp_h5_make_scale(*scale, name, err);
@@ -342,17 +342,17 @@ static ag_code put_count_scale(hid_t group, const char *name, int64_t n, const c
 /* scales: episode, inner_step; left open whatever happens. */
 static ag_code put_scores(hid_t group, const xp_scores *s, hid_t scales[2], ag_error *err)
 {
-    const hsize_t shape[2] = { (hsize_t)s->n_episode, (hsize_t)s->n_step + 1 };
+    const hsize_t shape[2] = { (hsize_t)s->n_episode, (hsize_t)s->n_score };
     const struct { const char *name, *unit, *long_name; const void *data; hid_t file, memory; int rank; } sets[] = {
         { "episode_seed", "1", "task number of the episode: with seed and stream it makes the episode again",
           s->episode_seed, H5T_STD_U64LE, H5T_NATIVE_UINT64, 1 },
-        { "loss", s->loss_unit ? s->loss_unit : "1", "query loss before (step 0) and after each inner step", s->loss,
+        { "loss", s->loss_unit ? s->loss_unit : "1", "query loss after so many inner steps (0: before adaptation)", s->loss,
           H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 2 },
-        { "accuracy", "1", "query accuracy before (step 0) and after each inner step", s->accuracy, H5T_IEEE_F64LE,
+        { "accuracy", "1", "query accuracy after so many inner steps (0: before adaptation)", s->accuracy, H5T_IEEE_F64LE,
           H5T_NATIVE_DOUBLE, 2 },
     };
-    AG_TRY(err, put_count_scale(group, "episode", s->n_episode, "test episode", &scales[0], err));
-    AG_TRY(err, put_count_scale(group, "inner_step", s->n_step + 1, "inner steps taken", &scales[1], err));
+    AG_TRY(err, put_count_scale(group, "episode", s->n_episode, NULL, "test episode", &scales[0], err));
+    AG_TRY(err, put_count_scale(group, "inner_step", s->n_score, s->step, "inner steps taken", &scales[1], err));
     for (int i = 0; i < 3; i++) {
         hid_t dataset;
         if (!sets[i].data)
@@ -397,9 +397,12 @@ ag_code xp_results_scores(xp_results *r, const xp_scores *s, ag_error *err)
     AG_REQUIRE(r && s && s->protocol && s->loss, err, AG_EINVAL, "xp_results_scores: results, scores, protocol or loss is NULL");
     AG_REQUIRE(is_link_name(s->protocol, strlen(s->protocol)), err, AG_EINVAL,
                "xp_results_scores: '%.80s' is no protocol name; expected 1 to 200 characters without '/'", s->protocol);
-    AG_REQUIRE(s->n_episode >= 1 && s->n_step >= 0, err, AG_EINVAL,
-               "xp_results_scores: %lld episodes, %lld steps; expected at least 1 and 0", (long long)s->n_episode,
-               (long long)s->n_step);
+    AG_REQUIRE(s->n_episode >= 1 && s->n_score >= 1, err, AG_EINVAL,
+               "xp_results_scores: %lld episodes, %lld scored steps; expected at least 1 of each", (long long)s->n_episode,
+               (long long)s->n_score);
+    for (int64_t i = 0; s->step && i < s->n_score; i++)
+        AG_REQUIRE(s->step[i] >= 0 && (i == 0 || s->step[i] > s->step[i - 1]), err, AG_EINVAL,
+                   "xp_results_scores: step %lld; expected steps in ascending order, from 0", (long long)s->step[i]);
     xp_h5_silence silence = xp_h5_begin();
     ag_code code = create_protocol(r->file, s, err);
     if (code == AG_OK)

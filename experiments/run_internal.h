@@ -76,6 +76,14 @@ typedef struct xp_episodes {
 ag_code xp_fetch(void *episodes, int64_t first, int64_t count, void *support_x, void *support_y, void *query_x, void *query_y,
                  ag_error *err);
 
+/* The inner steps that are scored: their numbers, ascending; at NULL: 0 .. n - 1. */
+typedef struct xp_steps {
+    int64_t n;
+    const int64_t *at;
+} xp_steps;
+xp_steps xp_test_steps(const xp_config *c);       /* borrowed from c, as the next */
+xp_steps xp_last_step(const xp_config *c);        /* of a validation */
+
 /* tasks: x->c->tasks, or a variation of it; k: of the model, for sources of texts. */
 ag_code xp_open_source(const xp_context *x, const xp_tasks *tasks, uint64_t seed, const nn_tokenizer *k, xp_source **s, ag_error *err);
 /* The episodes' size with the capacities that texts of it need. */

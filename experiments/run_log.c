@@ -25,23 +25,29 @@ ag_code xp_log_validation(xp_context *x, const xp_validation_row *row, ag_error 
     return x->journal ? xp_journal_append(x->journal, XP_RECORD_VALIDATION, row, sizeof *row, err) : AG_OK;
 }
 
-/* ---- scores: this, protocol and unit with their NULs, losses, accuracies and seeds where there are any ---- */
+/* ---- scores: this, protocol and unit with their NULs, losses, then accuracies, seeds and steps where there are any ---- */
 
 typedef struct score_head {
-    int64_t n_episode, n_step;
+    int64_t n_episode, last;             /* columns - 1 */
     double diverged_above;
-    uint32_t has_accuracy, has_seed;
+    uint32_t has_accuracy;
+    uint16_t has_seed, has_step;         /* one number before there were steps: the same bytes */
 } score_head;
 
 static size_t score_bytes(const score_head *h)
 {
-    return (size_t)h->n_episode * ((size_t)h->n_step + 1) * sizeof(double);
+    return (size_t)h->n_episode * ((size_t)h->last + 1) * sizeof(double);
+}
+
+static size_t seed_bytes(const score_head *h)
+{
+    return h->has_seed ? (size_t)h->n_episode * sizeof(uint64_t) : 0;
 }
 
 static ag_code encode(const xp_scores *s, char **data, size_t *n, ag_error *err)
 {
     xp_text t = { 0 };
-    const score_head h = { s->n_episode, s->n_step, s->diverged_above, s->accuracy != NULL, s->episode_seed != NULL };
+    const score_head h = { s->n_episode, s->n_score - 1, s->diverged_above, s->accuracy != NULL, s->episode_seed != NULL, s->step != NULL };
     const char *unit = s->loss_unit ? s->loss_unit : "1";
     xp_text_bytes(&t, (const char *)&h, sizeof h);
     xp_text_bytes(&t, s->protocol, strlen(s->protocol) + 1);
@@ -51,6 +57,8 @@ static ag_code encode(const xp_scores *s, char **data, size_t *n, ag_error *err)
         xp_text_bytes(&t, (const char *)s->accuracy, score_bytes(&h));
     if (s->episode_seed)
         xp_text_bytes(&t, (const char *)s->episode_seed, (size_t)s->n_episode * sizeof *s->episode_seed);
+    if (s->step)
+        xp_text_bytes(&t, (const char *)s->step, (size_t)s->n_score * sizeof *s->step);
     *n = t.length;
     return xp_text_take(&t, data, err);
 }
@@ -76,14 +84,14 @@ static bool decode(const char *data, size_t n, xp_scores *s)
     if (n < sizeof h)
         return false;
     memcpy(&h, data, sizeof h);
-    if (h.n_episode < 1 || h.n_step < 0 || h.n_step > INT32_MAX || (uint64_t)h.n_episode > n / sizeof(double) / ((uint64_t)h.n_step + 1))
+    if (h.n_episode < 1 || h.last < 0 || h.last > INT32_MAX || (uint64_t)h.n_episode > n / sizeof(double) / ((uint64_t)h.last + 1))
         return false;
-    size_t scores = score_bytes(&h), seeds = h.has_seed ? (size_t)h.n_episode * sizeof(uint64_t) : 0;
-    size_t arrays = scores * (h.has_accuracy ? 2 : 1) + seeds, text = n - sizeof h - arrays;
+    size_t arrays = score_bytes(&h) * (h.has_accuracy ? 2 : 1) + seed_bytes(&h) + (h.has_step ? ((size_t)h.last + 1) * sizeof(int64_t) : 0);
+    size_t text = n - sizeof h - arrays;
     const char *protocol = data + sizeof h, *unit = n < sizeof h + arrays ? NULL : memchr(protocol, '\0', text);
     if (!unit || !memchr(unit + 1, '\0', text - (size_t)(unit + 1 - protocol)))
         return false;
-    *s = (xp_scores){ .protocol = protocol, .n_episode = h.n_episode, .n_step = h.n_step, .loss_unit = unit + 1,
+    *s = (xp_scores){ .protocol = protocol, .n_episode = h.n_episode, .n_score = h.last + 1, .loss_unit = unit + 1,
                       .diverged_above = h.diverged_above };
     return protocol + text == unit + 1 + strlen(unit + 1) + 1;
 }
@@ -102,7 +110,9 @@ static ag_code restore_scores(xp_context *x, const xp_record *record, ag_error *
     memcpy(copy, from, arrays);
     s.loss = (const double *)copy;
     s.accuracy = h.has_accuracy ? (const double *)(copy + scores) : NULL;
-    s.episode_seed = h.has_seed ? (const uint64_t *)(copy + scores * (h.has_accuracy ? 2 : 1)) : NULL;
+    const char *behind = copy + scores * (h.has_accuracy ? 2 : 1);
+    s.episode_seed = h.has_seed ? (const uint64_t *)behind : NULL;
+    s.step = h.has_step ? (const int64_t *)(behind + seed_bytes(&h)) : NULL;
     ag_code code = xp_results_scores(x->results, &s, err);
     ag_free(copy);
     return code;

@@ -124,7 +124,8 @@ static ag_code make_tester(lora_run *r, tester *t, ag_error *err)
     AG_TRY(err, meta_learner_new(&t->learner, &r->test_model, &o, err));
     AG_TRY(err, meta_state_init(&t->state, t->learner, r->seed, err));
     memcpy(t->state.values, r->theta, (size_t)r->base.numel * sizeof *r->theta);   /* the base is parameter 0 of both */
-    return meta_scorer_new(&t->scorer, t->learner, &(meta_scorer_options){ .n_support = dim, .n_query = dim, .steps = c->eval.steps }, err);
+    return meta_scorer_new(&t->scorer, t->learner, &(meta_scorer_options){ .n_support = dim, .n_query = dim, .steps = c->eval.steps,
+                           .score = xp_test_steps(c).at, .n_score = xp_test_steps(c).n }, err);
 }
 
 /* A fresh adapter on the trained base. */
@@ -132,13 +133,14 @@ static ag_code test(lora_run *r, ag_error *err)
 {
     const xp_config *c = r->c;
     int64_t dim = c->tasks.dim;
-    double *loss = r->loss + r->repeat * (c->eval.steps + 1);
+    const int64_t width = xp_test_steps(c).n;
+    double *loss = r->loss + r->repeat * width;
     tester t = { 0 };
     xp_episodes e = { r->x, r->source, { c->eval.seed, AG_STREAM_TEST, (uint64_t)r->repeat, 0 }, { .way = 1, .shot = dim, .query = dim } };
     ag_code code = make_tester(r, &t, err);
     if (code == AG_OK)
         code = meta_scorer_run(t.scorer, &t.state, &(meta_batch){ .n_task = 1, .fetch = xp_fetch, .ctx = &e }, loss, NULL, err);
-    for (int64_t k = 0; k <= c->eval.steps && code == AG_OK; k++)
+    for (int64_t k = 0; k < width && code == AG_OK; k++)
         loss[k] *= (double)dim;          /* from the mean over outputs to their sum */
     meta_scorer_free(t.scorer);
     meta_state_release(&t.state);
@@ -151,7 +153,7 @@ static ag_code test(lora_run *r, ag_error *err)
 
 static ag_code make_room(lora_run *r, ag_error *err)
 {
-    int64_t repeats = r->c->repeats, scores = repeats * (r->c->eval.steps + 1);
+    int64_t repeats = r->c->repeats, scores = repeats * xp_test_steps(r->c).n;
     r->base = r->model.param[0];
     r->loss = ag_alloc_zero((size_t)scores * sizeof *r->loss);
     r->bases = ag_alloc_zero((size_t)(repeats * r->base.numel) * sizeof *r->bases);
@@ -188,8 +190,8 @@ static ag_code log_scores(lora_run *r, ag_error *err)
     AG_REQUIRE(seeds, err, AG_ENOMEM, "run: no memory for %lld seeds", (long long)c->repeats);
     for (int64_t i = 0; i < c->repeats; i++)
         seeds[i] = c->seed + (uint64_t)i;
-    xp_scores s = { .protocol = "new-task", .n_episode = c->repeats, .n_step = c->eval.steps, .loss = r->loss, .episode_seed = seeds,
-                    .loss_unit = "squared Frobenius norm", .diverged_above = c->eval.diverged_above };
+    xp_scores s = { .protocol = "new-task", .n_episode = c->repeats, .n_score = xp_test_steps(c).n, .step = xp_test_steps(c).at, .loss = r->loss,
+                    .episode_seed = seeds, .loss_unit = "squared Frobenius norm", .diverged_above = c->eval.diverged_above };
     ag_code code = xp_log_scores(r->x, &s, err);
     ag_free(seeds);
     return code;
@@ -229,7 +231,7 @@ static int state(void *run, xp_state table[XP_MAX_STATE])
         { "repeat", &r->repeat, sizeof r->repeat },
         { "done", &r->done, sizeof r->done },
         { "bases", r->bases, (size_t)(r->c->repeats * r->base.numel) * sizeof *r->bases },
-        { "losses", r->loss, (size_t)(r->c->repeats * (r->c->eval.steps + 1)) * sizeof *r->loss },
+        { "losses", r->loss, (size_t)(r->c->repeats * xp_test_steps(r->c).n) * sizeof *r->loss },
         { "theta", r->theta, values },
         { "adapters", adapters, (size_t)private * sizeof *adapters },
         { "optimizer.step", &r->optimizer.step, sizeof r->optimizer.step },

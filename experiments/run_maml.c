@@ -124,8 +124,8 @@ static ag_code make_validator(xp_maml_run *r, ag_error *err)
         return AG_OK;
     AG_TRY(err, xp_size_episode(r->source, AG_STREAM_VALIDATION, &r->validation, err));
     if (!xp_features_stay(r, r->source))
-        AG_TRY(err, xp_make_scorer(r, &r->validation, &r->validator, err));
-    r->scores = ag_alloc_zero((size_t)(2 * n * (c->eval.steps + 1)) * sizeof *r->scores);
+        AG_TRY(err, xp_make_scorer(r, &r->validation, xp_last_step(c), &r->validator, err));
+    r->scores = ag_alloc_zero((size_t)(2 * n) * sizeof *r->scores);
     AG_REQUIRE(r->scores, err, AG_ENOMEM, "run: no memory for the scores of %lld episodes", (long long)n);
     return AG_OK;
 }
@@ -223,12 +223,12 @@ static ag_code restore(void *run, const xp_checkpoint *c, ag_error *err)
 static ag_code validate(xp_maml_run *r, ag_error *err)
 {
     const xp_config *c = r->c;
-    int64_t n = c->eval.validation_episodes, width = c->eval.steps + 1;
-    double *loss = r->scores, *accuracy = r->scores + n * width, sums[2] = { 0, 0 };
+    int64_t n = c->eval.validation_episodes;
+    double *loss = r->scores, *accuracy = r->scores + n, sums[2] = { 0, 0 };
     AG_TRY(err, xp_score_validation(r, r->scores, err));
     for (int64_t i = 0; i < n; i++) {
-        sums[0] += loss[i * width + width - 1] / (double)n;
-        sums[1] += accuracy[i * width + width - 1] / (double)n;
+        sums[0] += loss[i] / (double)n;
+        sums[1] += accuracy[i] / (double)n;
     }
     AG_TRY(err, xp_log_validation(r->x, &(xp_validation_row){ r->done, sums[0], r->labels || r->language ? sums[1] : NAN }, err));
     r->validated = r->done;

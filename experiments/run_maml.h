@@ -29,7 +29,7 @@ typedef struct xp_maml_run {
     meta_scorer *validator;
     xp_episode_size validation;
     ag_real *grad;                       /* [state.n] */
-    double *scores;                      /* [2][episodes][steps + 1]: losses, then accuracies */
+    double *scores;                      /* [2][episodes] of a validation: losses, then accuracies after the last step */
     struct xp_feature_table *features;   /* run_features.c: of the last test; NULL: none yet */
 } xp_maml_run;
 
@@ -45,10 +45,18 @@ int64_t xp_query_at_test(const xp_config *c);
 meta_head xp_test_head(const xp_config *c);
 /* Makes r->test where the training learner's model cannot be tested: it has a layer of its own for other classes. */
 ag_code xp_make_test_learner(xp_maml_run *r, ag_error *err);
-ag_code xp_make_scorer(xp_maml_run *r, const xp_episode_size *size, meta_scorer **sc, ag_error *err);
-/* Scores [n] episodes of size at these parameters: losses, then accuracies, [n][steps + 1] each. sc may be NULL: one is made. */
-ag_code xp_score_episodes(xp_maml_run *r, meta_scorer *sc, const xp_source *source, const xp_episode_size *size, uint64_t stream,
-                          const meta_state *s, int64_t n, double *scores, ag_error *err);
+ag_code xp_make_scorer(xp_maml_run *r, const xp_episode_size *size, xp_steps steps, meta_scorer **sc, ag_error *err);
+
+/* Episodes to be scored, and after which steps. */
+typedef struct xp_score_wish {
+    xp_episode_size size;
+    uint64_t stream;
+    int64_t n;
+    xp_steps steps;
+} xp_score_wish;
+/* At these parameters: losses, then accuracies, [n][steps.n] each. sc may be NULL: one is made. */
+ag_code xp_score_episodes(xp_maml_run *r, meta_scorer *sc, const xp_source *source, const xp_score_wish *wish, const meta_state *s,
+                          double *scores, ag_error *err);
 /* The trained parameters as the learner for tests has them; released where it is another learner (xp_test_state_release). */
 ag_code xp_test_state(const xp_maml_run *r, const meta_state *trained, meta_state *s, ag_error *err);
 void xp_test_state_release(const xp_maml_run *r, meta_state *s);
@@ -57,7 +65,9 @@ bool xp_tests_best(const xp_maml_run *r);
 /* Tests of the run, and the next one. */
 int64_t xp_test_count(const xp_maml_run *r);
 ag_code xp_test_next(xp_maml_run *r, ag_error *err);
-/* The validation episodes, as xp_score_episodes. */
+/* The size of test i where it is one of this source; false: it is of another. */
+bool xp_test_size(const xp_maml_run *r, int64_t i, const char *source, xp_episode_size *size);
+/* The validation episodes after the last step, as xp_score_episodes. */
 ag_code xp_score_validation(xp_maml_run *r, double *scores, ag_error *err);
 
 /* ---- run_features.c ---- */
@@ -66,8 +76,8 @@ ag_code xp_score_validation(xp_maml_run *r, double *scores, ag_error *err);
  * network once, however many episodes it is in. */
 bool xp_features_stay(const xp_maml_run *r, const xp_source *source);
 /* As xp_score_episodes; the source, whose name in tasks.source is given, is only fit to be closed afterwards. */
-ag_code xp_score_by_features(xp_maml_run *r, xp_source *source, const char *name, const xp_episode_size *size, uint64_t stream, const meta_state *s,
-                             int64_t n, double *scores, ag_error *err);
+ag_code xp_score_by_features(xp_maml_run *r, xp_source *source, const char *name, const xp_score_wish *wish, const meta_state *s,
+                             double *scores, ag_error *err);
 
 void xp_features_free(struct xp_feature_table *t);   /* NULL is allowed */
 

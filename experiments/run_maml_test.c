@@ -1,4 +1,4 @@
-/* Validation and test of a run: which episodes of which source, with which head, after every inner step (run_maml.h). */
+/* Validation and test of a run: which episodes of which source, with which head, after which inner steps (run_maml.h). */
 #include "experiments/run_maml.h"
 
 #include "autograd/random.h"
@@ -29,11 +29,12 @@ ag_code xp_make_test_learner(xp_maml_run *r, ag_error *err)
     return xp_learner_make(r, &o, head == META_HEAD_MODEL ? r->c->tasks.way : 0, &r->test, err);
 }
 
-ag_code xp_make_scorer(xp_maml_run *r, const xp_episode_size *size, meta_scorer **sc, ag_error *err)
+ag_code xp_make_scorer(xp_maml_run *r, const xp_episode_size *size, xp_steps steps, meta_scorer **sc, ag_error *err)
 {
     const xp_config *c = r->c;
     meta_scorer_options o = {
         .n_support = size->way * size->shot, .n_query = size->way * size->query, .steps = c->eval.steps,
+        .score = steps.at, .n_score = steps.n,
         .inductive = xp_is(c->eval.protocol, "inductive") && xp_is(c->model.norm, "batch"), .inner_lr = c->eval.lr,
         .other_head = r->labels, .head = xp_test_head(c), .way = size->way,
         .support_capacity = size->support_capacity, .query_capacity = size->query_capacity,
@@ -64,18 +65,18 @@ void xp_test_state_release(const xp_maml_run *r, meta_state *s)
         meta_state_release(s);
 }
 
-ag_code xp_score_episodes(xp_maml_run *r, meta_scorer *sc, const xp_source *source, const xp_episode_size *size, uint64_t stream,
-                          const meta_state *trained, int64_t n, double *scores, ag_error *err)
+ag_code xp_score_episodes(xp_maml_run *r, meta_scorer *sc, const xp_source *source, const xp_score_wish *wish, const meta_state *trained,
+                          double *scores, ag_error *err)
 {
     meta_state s;
     meta_scorer *own = NULL;
-    xp_episodes e = { r->x, source, { r->c->eval.seed, stream, 0, 0 }, *size };
+    xp_episodes e = { r->x, source, { r->c->eval.seed, wish->stream, 0, 0 }, wish->size };
     if (!sc)
-        AG_TRY(err, xp_make_scorer(r, size, &own, err));
+        AG_TRY(err, xp_make_scorer(r, &wish->size, wish->steps, &own, err));
     ag_code code = xp_test_state(r, trained, &s, err);
     if (code == AG_OK) {
-        meta_batch b = { .n_task = n, .fetch = xp_fetch, .ctx = &e };
-        code = meta_scorer_run(sc ? sc : own, &s, &b, scores, scores + n * (r->c->eval.steps + 1), err);
+        meta_batch b = { .n_task = wish->n, .fetch = xp_fetch, .ctx = &e };
+        code = meta_scorer_run(sc ? sc : own, &s, &b, scores, scores + wish->n * wish->steps.n, err);
         xp_test_state_release(r, &s);
     }
     meta_scorer_free(own);
@@ -135,6 +136,13 @@ static test_case test_at(const xp_maml_run *r, int64_t i)
     return t;
 }
 
+bool xp_test_size(const xp_maml_run *r, int64_t i, const char *source, xp_episode_size *size)
+{
+    const test_case t = test_at(r, i);
+    *size = t.size;
+    return xp_is(t.entry ? t.source : r->c->tasks.source, source);
+}
+
 /* Another source than the training one has all its classes for test, and takes them from everywhere. */
 static xp_tasks tasks_of(const xp_maml_run *r, const test_case *t)
 {
@@ -152,28 +160,28 @@ static xp_tasks tasks_of(const xp_maml_run *r, const test_case *t)
 
 static ag_code log_scores(xp_maml_run *r, const test_case *t, double *scores, uint64_t *seeds, ag_error *err)
 {
-    int64_t n = r->c->eval.episodes, width = r->c->eval.steps + 1;
+    int64_t n = r->c->eval.episodes;
+    const xp_steps steps = xp_test_steps(r->c);
     for (int64_t i = 0; i < n; i++)
         seeds[i] = (uint64_t)i;
-    xp_scores result = { .protocol = t->name, .n_episode = n, .n_step = r->c->eval.steps, .loss = scores,
-                         .accuracy = r->labels || r->language ? scores + n * width : NULL, .episode_seed = seeds,
+    xp_scores result = { .protocol = t->name, .n_episode = n, .n_score = steps.n, .step = steps.at, .loss = scores,
+                         .accuracy = r->labels || r->language ? scores + n * steps.n : NULL, .episode_seed = seeds,
                          .loss_unit = xp_loss_unit(r->c), .diverged_above = r->c->eval.diverged_above };
     return xp_log_scores(r->x, &result, err);
 }
 
-static ag_code score_on(xp_maml_run *r, const xp_tasks *tasks, xp_episode_size size, uint64_t stream, const meta_state *s, int64_t n,
-                        double *scores, ag_error *err)
+static ag_code score_on(xp_maml_run *r, const xp_tasks *tasks, xp_score_wish wish, const meta_state *s, double *scores, ag_error *err)
 {
     xp_source *source;
     r->x->hush = xp_is(tasks->source, r->c->tasks.source);
     AG_TRY(err, xp_open_source(r->x, tasks, r->c->seed, r->base.tokenizer, &source, err));
     ag_code code;
     if (xp_features_stay(r, source)) {
-        code = xp_score_by_features(r, source, tasks->source, &size, stream, s, n, scores, err);
+        code = xp_score_by_features(r, source, tasks->source, &wish, s, scores, err);
     } else {
-        code = xp_size_episode(source, stream, &size, err);
+        code = xp_size_episode(source, wish.stream, &wish.size, err);
         if (code == AG_OK)
-            code = xp_score_episodes(r, NULL, source, &size, stream, s, n, scores, err);
+            code = xp_score_episodes(r, NULL, source, &wish, s, scores, err);
     }
     xp_source_close(source);
     return ag_trail(err, code, __func__);
@@ -181,23 +189,24 @@ static ag_code score_on(xp_maml_run *r, const xp_tasks *tasks, xp_episode_size s
 
 ag_code xp_score_validation(xp_maml_run *r, double *scores, ag_error *err)
 {
-    int64_t n = r->c->eval.validation_episodes;
+    const xp_score_wish wish = { r->validation, AG_STREAM_VALIDATION, r->c->eval.validation_episodes, xp_last_step(r->c) };
     if (r->validator)
-        return xp_score_episodes(r, r->validator, r->source, &r->validation, AG_STREAM_VALIDATION, &r->state, n, scores, err);
-    return score_on(r, &r->c->tasks, r->validation, AG_STREAM_VALIDATION, &r->state, n, scores, err);
+        return xp_score_episodes(r, r->validator, r->source, &wish, &r->state, scores, err);
+    return score_on(r, &r->c->tasks, wish, &r->state, scores, err);
 }
 
 ag_code xp_test_next(xp_maml_run *r, ag_error *err)
 {
     test_case t = test_at(r, r->tested);
     int64_t n = r->c->eval.episodes;
-    double *scores = ag_alloc_zero((size_t)(2 * n * (r->c->eval.steps + 1)) * sizeof *scores);
+    const xp_score_wish wish = { t.size, AG_STREAM_TEST, n, xp_test_steps(r->c) };
+    double *scores = ag_alloc_zero((size_t)(2 * n * wish.steps.n) * sizeof *scores);
     uint64_t *seeds = ag_alloc((size_t)n * sizeof *seeds);
     ag_code code = scores && seeds ? AG_OK : ag_fail(err, AG_ENOMEM, "run: no memory for the scores of %lld episodes", (long long)n);
     const meta_state *s = xp_tests_best(r) && !t.last ? &r->best : &r->state;
     const xp_tasks tasks = tasks_of(r, &t);
     if (code == AG_OK)
-        code = score_on(r, &tasks, t.size, AG_STREAM_TEST, s, n, scores, err);
+        code = score_on(r, &tasks, wish, s, scores, err);
     if (code == AG_OK)
         code = log_scores(r, &t, scores, seeds, err);
     ag_free(scores);

@@ -11,6 +11,16 @@ double xp_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+xp_steps xp_test_steps(const xp_config *c)
+{
+    return c->eval.n_score_steps ? (xp_steps){ c->eval.n_score_steps, c->eval.score_steps } : (xp_steps){ c->eval.steps + 1, NULL };
+}
+
+xp_steps xp_last_step(const xp_config *c)
+{
+    return (xp_steps){ 1, &c->eval.steps };
+}
+
 bool xp_is(const char *option, const char *value)
 {
     return strcmp(option, value) == 0;

@@ -2,7 +2,7 @@
  *
  *     xp_run run;
  *     AG_TRY(err, xp_run_read(&run, "run.h5", err));
- *     xp_run_step(&run.protocols[0], 5, &loss, &accuracy);
+ *     xp_run_score(&run.protocols[0], 5, &loss, &accuracy);
  *     xp_run_release(&run);
  */
 #ifndef XP_RUN_SUMMARY_H
@@ -19,10 +19,11 @@ typedef struct xp_curve {
     double *loss, *accuracy;     /* [n]; accuracy is NaN in regression */
 } xp_curve;
 
-/* Every episode of one test protocol; arrays [n_episode][n_step + 1]. */
+/* Every episode of one test protocol; arrays [n_episode][n_score]. */
 typedef struct xp_protocol {
     char *name, *loss_unit;
-    int64_t n_episode, n_step;
+    int64_t n_episode, n_score;
+    int64_t *step;               /* [n_score]: after how many inner steps, ascending; 0: before adaptation */
     double *loss, *accuracy;     /* accuracy NULL in regression */
     double diverged_above;
 } xp_protocol;
@@ -44,8 +45,8 @@ typedef struct xp_run {
  * holds nothing to release. */
 ag_code xp_run_read(xp_run *run, const char *path, ag_error *err);
 void xp_run_release(xp_run *run);
-/* Statistics of one inner step, 0 .. n_step; accuracy may be NULL and is not touched in regression. */
-void xp_run_step(const xp_protocol *p, int64_t step, xp_summary *loss, xp_summary *accuracy);
+/* Statistics of column i, 0 .. n_score - 1; accuracy may be NULL and is not touched in regression. */
+void xp_run_score(const xp_protocol *p, int64_t i, xp_summary *loss, xp_summary *accuracy);
 
 /* What a run on a pretrained network learned: its named parameters and step sizes, and the network's digest. */
 typedef struct xp_run_array {

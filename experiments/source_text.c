@@ -347,6 +347,24 @@ static int64_t texts_list(const void *state, uint64_t stream, int64_t *index, xp
     return n;
 }
 
+typedef struct numbers {
+    int64_t n_support, *index;
+} numbers;
+
+static void note_number(void *ctx, const xp_pick *p)
+{
+    const numbers *n = ctx;
+    n->index[p->row + (p->support ? 0 : n->n_support)] = p->example;
+}
+
+static ag_code texts_picks(const void *state, const xp_episode_id *id, const xp_episode_size *size, int64_t *index, ag_error *err)
+{
+    const texts *s = state;
+    numbers n = { size->way * size->shot, index };
+    AG_TRY(err, check_size(s, size, err));
+    return xp_class_draw(&s->set, id, size, note_number, &n, err);
+}
+
 static void texts_use_features(void *state, const ag_real *features, int64_t width)
 {
     texts *s = state;
@@ -389,20 +407,20 @@ static ag_code own_open(void **state, xp_example_shape *shape, const xp_tasks *t
 const xp_source_type xp_source_clinc150 = {
     .name = "clinc150", .about = "150 intents of 10 domains, read by the model's tokenizer (Larson et al. 2019)",
     .open = clinc_open, .close = texts_close, .classes = texts_classes, .examples = texts_examples, .capacity = texts_capacity,
-    .dropped = texts_dropped, .texts = texts_list, .use_features = texts_use_features, .episode = texts_episode,
+    .dropped = texts_dropped, .texts = texts_list, .picks = texts_picks, .use_features = texts_use_features, .episode = texts_episode,
 };
 const xp_source_type xp_source_banking77 = {
     .name = "banking77", .about = "77 intents of a bank's customers (Casanueva et al. 2020)",
     .open = banking_open, .close = texts_close, .classes = texts_classes, .examples = texts_examples, .capacity = texts_capacity,
-    .dropped = texts_dropped, .texts = texts_list, .use_features = texts_use_features, .episode = texts_episode,
+    .dropped = texts_dropped, .texts = texts_list, .picks = texts_picks, .use_features = texts_use_features, .episode = texts_episode,
 };
 const xp_source_type xp_source_hwu64 = {
     .name = "hwu64", .about = "64 intents of 18 scenarios of a home assistant (Liu et al. 2019)",
     .open = hwu_open, .close = texts_close, .classes = texts_classes, .examples = texts_examples, .capacity = texts_capacity,
-    .dropped = texts_dropped, .texts = texts_list, .use_features = texts_use_features, .episode = texts_episode,
+    .dropped = texts_dropped, .texts = texts_list, .picks = texts_picks, .use_features = texts_use_features, .episode = texts_episode,
 };
 const xp_source_type xp_source_text = {
     .name = "text", .about = "texts and labels of a .csv, .tsv or .jsonl file of one's own",
     .open = own_open, .close = texts_close, .classes = texts_classes, .examples = texts_examples, .capacity = texts_capacity,
-    .dropped = texts_dropped, .texts = texts_list, .use_features = texts_use_features, .episode = texts_episode,
+    .dropped = texts_dropped, .texts = texts_list, .picks = texts_picks, .use_features = texts_use_features, .episode = texts_episode,
 };

@@ -127,6 +127,13 @@ ag_code xp_source_text_shape(const xp_source *s, uint64_t stream, const xp_episo
     return s->type->capacity(s->state, stream, size, support, query, err);
 }
 
+ag_code xp_source_picks(const xp_source *s, const xp_episode_id *id, const xp_episode_size *size, int64_t *index, ag_error *err)
+{
+    AG_REQUIRE(s->type->picks, err, AG_EINVAL, "%s: its examples are no texts", s->type->name);
+    AG_TRY(err, check_size(s, size, err));
+    return s->type->picks(s->state, id, size, index, err);
+}
+
 ag_code xp_source_episode(const xp_source *s, const xp_episode_id *id, const xp_episode_size *size,
                           void *support_x, void *support_y, void *query_x, void *query_y, ag_error *err)
 {

@@ -74,6 +74,9 @@ typedef struct xp_text_tokens {
     const int64_t *start, *length;   /* by number: text i is length[i] tokens at ids + start[i] */
 } xp_text_tokens;
 int64_t xp_source_texts(const xp_source *s, uint64_t stream, int64_t *index, xp_text_tokens *tokens);
+/* Which texts an episode is made of: index [way * (shot + query)] receives their numbers, support before query. Fails as
+ * xp_source_episode does, and with AG_EINVAL where xp_source_texts gives none. */
+ag_code xp_source_picks(const xp_source *s, const xp_episode_id *id, const xp_episode_size *size, int64_t *index, ag_error *err);
 /* From now on an example is features + width * number instead of the text itself: x_ndim 1, x_shape [width]. Borrowed. The
  * episodes are the same ones. Fails with AG_EINVAL where xp_source_texts gives none. */
 ag_code xp_source_use_features(xp_source *s, const ag_real *features, int64_t width, ag_error *err);

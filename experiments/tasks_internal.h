@@ -27,6 +27,7 @@ typedef struct xp_source_type {
                         nn_text_shape *query, ag_error *err);
     int64_t (*dropped)(const void *state);
     int64_t (*texts)(const void *state, uint64_t stream, int64_t *index, xp_text_tokens *tokens);
+    ag_code (*picks)(const void *state, const xp_episode_id *id, const xp_episode_size *size, int64_t *index, ag_error *err);
     void (*use_features)(void *state, const ag_real *features, int64_t width);
     /* way >= 1, shot and query >= 0 and buffers are checked before. Pure, thread-safe, no allocation. */
     ag_code (*episode)(const void *state, const xp_episode_id *id, const xp_episode_size *size,

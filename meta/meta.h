@@ -119,12 +119,15 @@ void meta_state_release(meta_state *s);
 ag_code meta_outer_gradient(meta_learner *l, const meta_state *s, const meta_batch *b, ag_real *grad, meta_report *report,
                             ag_error *err);
 
-/* Adapts to each episode by `steps` inner steps and scores every step on its query: loss and accuracy are
- * [n_task][steps + 1], step 0 before adaptation; accuracy may be NULL. Losses that are not finite are reported as they
- * are. The episodes have n_support and n_query examples: a scorer is made for those sizes. */
+/* Adapts to each episode by `steps` inner steps and scores every step on its query, or those asked for: loss and accuracy are
+ * [n_task][steps + 1] or [n_task][n_score], step 0 before adaptation; accuracy may be NULL. Losses that are not finite are
+ * reported as they are. The episodes have n_support and n_query examples: a scorer is made for those sizes. */
 typedef struct meta_scorer meta_scorer;
 typedef struct meta_scorer_options {
     int64_t n_support, n_query, steps;
+    const int64_t *score;        /* [n_score]: the steps that are scored, ascending, the last of them `steps`; NULL: every one.
+                                    Not kept */
+    int64_t n_score;
     bool inductive;              /* each query example is normalised with the support only: it is scored in a batch of
                                     {support, that one example} (Nichol et al. 2018) */
     double inner_lr;             /* 0: the state's rates */

@@ -1,4 +1,4 @@
-/* Adapts to episodes and scores every step on the query (meta.h). First-order programs only: nothing is differentiated
+/* Adapts to episodes and scores steps on the query (meta.h). First-order programs only: nothing is differentiated
  * through the adaptation. */
 #include "meta/learn_internal.h"
 
@@ -20,6 +20,8 @@ struct meta_scorer {
     meta_scorer_options options;
     meta_plan plan;                      /* the learner's, perhaps with another head */
     ag_program *start, *support[2], *query[2];
+    int64_t width;                       /* steps that are scored */
+    int64_t *column;                     /* [steps + 1]: where a step's scores go; -1: it is not scored */
     scorer_worker *workers;              /* [l->threads] */
 };
 
@@ -28,8 +30,14 @@ typedef struct score_job {
     const meta_state *s;
     const meta_batch *b;
     meta_rates rates;
-    double *loss, *accuracy;             /* [n_task][steps + 1]; accuracy may be NULL */
+    double *loss, *accuracy;             /* [n_task][width]; accuracy may be NULL */
 } score_job;
+
+/* Whether a step at the shared start, or one behind it, is scored. */
+static bool scores(const meta_scorer *sc, int own)
+{
+    return own ? sc->width > (sc->column[0] >= 0) : sc->column[0] >= 0;
+}
 
 static ag_code compile_programs(meta_scorer *sc, ag_error *err)
 {
@@ -44,7 +52,7 @@ static ag_code compile_programs(meta_scorer *sc, ag_error *err)
         p.support = support;
         p.set = o->inductive ? (meta_set){ o->n_support + 1, 0 } : (meta_set){ o->n_query, o->query_capacity };
         p.score_from = o->inductive ? o->n_support : 0;
-        if (own == 0 || o->steps > 0)
+        if (scores(sc, own))
             AG_TRY(err, meta_compile_query(&sc->plan, &p, &sc->query[own], err));
     }
     return AG_OK;
@@ -139,6 +147,25 @@ static void worker_release(scorer_worker *w)
         ag_free(arrays[i]);
 }
 
+/* Which column each step's scores go to. */
+static ag_code choose_steps(meta_scorer *sc, ag_error *err)
+{
+    const meta_scorer_options *o = &sc->options;
+    AG_TRY(err, new_array((void **)&sc->column, o->steps + 1, sizeof *sc->column, err));
+    sc->width = o->score ? o->n_score : o->steps + 1;
+    for (int64_t step = 0; step <= o->steps; step++)
+        sc->column[step] = o->score ? -1 : step;
+    AG_REQUIRE(sc->width >= 1 && (!o->score || o->score[sc->width - 1] == o->steps), err, AG_EINVAL,
+               "scorer: %lld scored steps; at least 1 is expected, the last of them step %lld", (long long)sc->width, (long long)o->steps);
+    for (int64_t i = 0; o->score && i < sc->width; i++) {
+        AG_REQUIRE(o->score[i] >= 0 && o->score[i] <= o->steps && (i == 0 || o->score[i] > o->score[i - 1]), err, AG_EINVAL,
+                   "scorer: step %lld is scored; steps from 0 to %lld in ascending order are expected", (long long)o->score[i],
+                   (long long)o->steps);
+        sc->column[o->score[i]] = i;
+    }
+    return AG_OK;
+}
+
 static ag_code build(meta_scorer *sc, ag_error *err)
 {
     const meta_scorer_options *o = &sc->options;
@@ -152,6 +179,7 @@ static ag_code build(meta_scorer *sc, ag_error *err)
                "scorer: inductive scoring is for models that give class scores of arrays");
     AG_TRY(err, meta_plan_init(&sc->plan, sc->l->model, &plan, err));
     AG_REQUIRE(sc->plan.n_adapted > 0 || o->steps == 0, err, AG_EINVAL, "scorer: the model has no parameter to adapt; expected 0 steps");
+    AG_TRY(err, choose_steps(sc, err));
     AG_TRY(err, compile_programs(sc, err));
     AG_TRY(err, new_array((void **)&sc->workers, sc->l->threads, sizeof *sc->workers, err));
     for (int i = 0; i < sc->l->threads; i++)
@@ -167,6 +195,7 @@ ag_code meta_scorer_new(meta_scorer **out, const meta_learner *l, const meta_sco
     sc->l = l;
     sc->options = *o;
     ag_code code = build(sc, err);
+    sc->options.score = NULL;                /* the caller's */
     if (code == AG_OK)
         *out = sc;
     else
@@ -187,6 +216,7 @@ void meta_scorer_free(meta_scorer *sc)
     ag_program_free(sc->start);
     meta_plan_release(&sc->plan);
     ag_free(sc->workers);
+    ag_free(sc->column);
     ag_free(sc);
 }
 
@@ -212,29 +242,37 @@ static void fill_inductive(const meta_scorer *sc, scorer_worker *w, int64_t q, b
     }
 }
 
-static void add_scores(const score_job *job, const scorer_worker *w, int64_t first, int64_t count, int64_t step, double weight)
+static void add_scores(const score_job *job, const scorer_worker *w, int64_t first, int64_t count, int64_t column, double weight)
 {
-    int64_t width = job->sc->options.steps + 1;
     for (int64_t i = 0; i < count; i++) {
-        int64_t at = (first + i) * width + step;
+        int64_t at = (first + i) * job->sc->width + column;
         job->loss[at] += weight * (double)w->query_loss[i];
         if (job->accuracy)
             job->accuracy[at] += weight * (double)w->accuracy[i];
     }
 }
 
-static ag_code score_step(const score_job *job, scorer_worker *w, int64_t first, int64_t count, int64_t step, ag_error *err)
+/* What of a chunk is in place: the frame behind the start has seen its queries, the inductive batch has its support. */
+typedef struct chunk_progress {
+    bool met, filled;
+} chunk_progress;
+
+static ag_code score_step(const score_job *job, scorer_worker *w, int64_t first, int64_t count, int64_t step, chunk_progress *p, ag_error *err)
 {
     const meta_scorer *sc = job->sc;
     ag_frame *f = w->query[step > 0];
+    if (sc->column[step] < 0)
+        return AG_OK;
     meta_bind_params(&sc->plan, f, sc->l->chunk, job->s->values, step ? w->theta : NULL, w->start_values);
     int64_t batches = sc->options.inductive ? sc->options.n_query : 1;
     for (int64_t q = 0; q < batches; q++) {
         if (sc->options.inductive)
-            fill_inductive(sc, w, q, step == 0 && q == 0);
-        AG_TRY(err, ag_frame_run(f, step <= 1 || sc->options.inductive ? 0 : 1, 1, err));
-        add_scores(job, w, first, count, step, 1.0 / (double)batches);
+            fill_inductive(sc, w, q, !p->filled);
+        p->filled = true;
+        AG_TRY(err, ag_frame_run(f, p->met && !sc->options.inductive ? 1 : 0, 1, err));
+        add_scores(job, w, first, count, sc->column[step], 1.0 / (double)batches);
     }
+    p->met = step > 0;
     return AG_OK;
 }
 
@@ -243,12 +281,13 @@ static ag_code score_chunk(const score_job *job, scorer_worker *w, int64_t first
     const meta_scorer *sc = job->sc;
     const meta_plan *plan = &sc->plan;
     int64_t chunk = sc->l->chunk;
+    chunk_progress p = { false, false };
     AG_TRY(err, meta_data_fetch(&w->data, job->b, first, count, chunk, err));
     if (w->start) {
         meta_bind_params(plan, w->start, chunk, job->s->values, NULL, w->start_values);
         AG_TRY(err, ag_frame_run(w->start, 0, 1, err));
     }
-    AG_TRY(err, score_step(job, w, first, count, 0, err));
+    AG_TRY(err, score_step(job, w, first, count, 0, &p, err));
     for (int64_t step = 1; step <= sc->options.steps; step++) {
         ag_frame *f = w->support[step > 1];
         const ag_real *theta = step > 1 ? w->theta : NULL;
@@ -257,7 +296,7 @@ static ag_code score_chunk(const score_job *job, scorer_worker *w, int64_t first
         if (sc->l->options.rule == META_RULE_ADAM)
             meta_adam_scale(chunk * plan->n_adapted, step, w->second, w->g);
         meta_inner_step(plan, &job->rates, chunk, job->s->values, w->start_values, theta, w->g, w->theta);
-        AG_TRY(err, score_step(job, w, first, count, step, err));
+        AG_TRY(err, score_step(job, w, first, count, step, &p, err));
     }
     return AG_OK;
 }
@@ -277,7 +316,7 @@ static void score_work(void *ctx, int64_t chunk, int worker)
 
 ag_code meta_scorer_run(meta_scorer *sc, const meta_state *s, const meta_batch *b, double *loss, double *accuracy, ag_error *err)
 {
-    int64_t n_chunk = (b->n_task + sc->l->chunk - 1) / sc->l->chunk, width = sc->options.steps + 1;
+    int64_t n_chunk = (b->n_task + sc->l->chunk - 1) / sc->l->chunk, width = sc->width;
     bool has_accuracy = sc->plan.loss != META_MSE && accuracy;
     score_job job = { .sc = sc, .s = s, .b = b, .loss = loss, .accuracy = has_accuracy ? accuracy : NULL,
                       .rates = { s->values + s->n_value, s->n_rate, (ag_real)sc->l->options.inner_lr } };

@@ -79,7 +79,7 @@ static const char *yaml_of(const char *model, const char *outer, const char *mor
 static double mean_loss(const xp_run *r, int64_t step, double *accuracy)
 {
     xp_summary loss, right;
-    xp_run_step(&r->protocols[0], step, &loss, &right);
+    xp_run_score(&r->protocols[0], step, &loss, &right);
     if (accuracy)
         *accuracy = right.mean;
     return loss.mean;

@@ -89,8 +89,8 @@ static ag_code write_rows(xp_results *r, const sample *s, ag_error *err)
         AG_TRY(err, xp_results_train(r, &row, err));
     }
     AG_TRY(err, xp_results_validation(r, &(xp_validation_row){ 300, 0.75, 0.8125 }, err));
-    const xp_scores classes = { "transductive", EPISODES, STEPS, s->loss[0], s->accuracy[0], s->seed, "nats", 100 };
-    const xp_scores regression = { "5-shot", EPISODES, STEPS, s->loss[0], NULL, s->seed, "mean squared error", INFINITY };
+    const xp_scores classes = { "transductive", EPISODES, STEPS + 1, s->loss[0], s->accuracy[0], s->seed, "nats", 100, NULL };
+    const xp_scores regression = { "5-shot", EPISODES, STEPS + 1, s->loss[0], NULL, s->seed, "mean squared error", INFINITY, NULL };
     AG_TRY(err, xp_results_scores(r, &classes, err));
     AG_TRY(err, xp_results_scores(r, &regression, err));
     AG_TRY(err, xp_results_parameter(r, "layer1/weight", 2, shape, s->weight, err));
@@ -138,10 +138,49 @@ START_TEST(what_was_written_is_read_back)
     ck_assert_str_eq(run.protocols[0].name, "transductive");   /* the order of writing, not of the alphabet */
     ck_assert_str_eq(run.protocols[1].loss_unit, "mean squared error");
     ck_assert_ptr_null(run.protocols[1].accuracy);
-    ck_assert(run.protocols[0].n_episode == EPISODES && run.protocols[0].n_step == STEPS);
+    ck_assert(run.protocols[0].n_episode == EPISODES && run.protocols[0].n_score == STEPS + 1);
+    for (int k = 0; k <= STEPS; k++)
+        ck_assert_int_eq(run.protocols[0].step[k], k);
     ck_assert_mem_eq(run.protocols[0].loss, s.loss, sizeof s.loss);
     ck_assert_mem_eq(run.protocols[0].accuracy, s.accuracy, sizeof s.accuracy);
     xp_run_release(&run);
+    teardown();
+}
+END_TEST
+
+static ag_code write_steps(const int64_t *step, int64_t n, ag_error *err)
+{
+    const sample s = make_sample();
+    xp_results *r;
+    AG_TRY(err, xp_results_create(&r, path, true, &s.config, &s.provenance, err));
+    ag_code code = xp_results_scores(r, &(xp_scores){ .protocol = "some", .n_episode = EPISODES, .n_score = n, .step = step,
+                                                      .loss = s.loss[0], .loss_unit = "nats", .diverged_above = 100 }, err);
+    if (code == AG_OK)
+        return xp_results_close(r, "complete", err);
+    xp_results_abandon(r);
+    return code;
+}
+
+START_TEST(chosen_steps_are_read_back_and_shown_by_their_numbers)
+{
+    static const int64_t steps[] = { 1, 30 };
+    ag_error err = { 0 };
+    xp_run run;
+    char *text;
+    setup();
+    ck_assert_msg(write_steps(steps, 2, &err) == AG_OK, "%s", err.message);
+    ck_assert_msg(xp_run_read(&run, path, &err) == AG_OK, "%s", err.message);
+    ck_assert_int_eq(run.protocols[0].n_score, 2);
+    ck_assert_mem_eq(run.protocols[0].step, steps, sizeof steps);
+    xp_run_release(&run);
+    ck_assert_int_eq(xp_results_show(path, true, false, &text, &err), AG_OK);
+    ck_assert_msg(strstr(text, "{\"step\":1,") && strstr(text, "{\"step\":30,") && !strstr(text, "{\"step\":0,"), "%s", text);
+    ag_free(text);
+    ck_assert_int_eq(xp_results_show(path, false, false, &text, &err), AG_OK);
+    ck_assert_msg(strstr(text, "\n     1 ") && strstr(text, "\n    30 ") && !strstr(text, "\n     0 "), "%s", text);
+    ag_free(text);
+    ck_assert_int_eq(write_steps((const int64_t[]){ 3, 3 }, 2, NULL), AG_EINVAL);
+    ck_assert_int_eq(write_steps((const int64_t[]){ -1, 3 }, 2, NULL), AG_EINVAL);
     teardown();
 }
 END_TEST
@@ -452,10 +491,10 @@ START_TEST(bad_names_and_states_are_refused)
     for (int i = 0; i < 6; i++)
         ck_assert_int_eq(xp_results_parameter(r, names[i], 0, NULL, s.weight, NULL), AG_EINVAL);
     ck_assert_int_eq(xp_results_parameter(r, "a", 1, &negative, s.weight, NULL), AG_ESHAPE);
-    ck_assert_int_eq(xp_results_scores(r, &(xp_scores){ "a/b", 1, 0, s.loss[0], NULL, NULL, NULL, 0 }, NULL), AG_EINVAL);
-    ck_assert_int_eq(xp_results_scores(r, &(xp_scores){ "a", 0, 0, s.loss[0], NULL, NULL, NULL, 0 }, NULL), AG_EINVAL);
-    ck_assert_int_eq(xp_results_scores(r, &(xp_scores){ "a", 1, 0, s.loss[0], NULL, NULL, NULL, 0 }, NULL), AG_OK);
-    ck_assert_int_ne(xp_results_scores(r, &(xp_scores){ "a", 1, 0, s.loss[0], NULL, NULL, NULL, 0 }, NULL), AG_OK);
+    ck_assert_int_eq(xp_results_scores(r, &(xp_scores){ "a/b", 1, 1, s.loss[0], NULL, NULL, NULL, 0, NULL }, NULL), AG_EINVAL);
+    ck_assert_int_eq(xp_results_scores(r, &(xp_scores){ "a", 0, 1, s.loss[0], NULL, NULL, NULL, 0, NULL }, NULL), AG_EINVAL);
+    ck_assert_int_eq(xp_results_scores(r, &(xp_scores){ "a", 1, 1, s.loss[0], NULL, NULL, NULL, 0, NULL }, NULL), AG_OK);
+    ck_assert_int_ne(xp_results_scores(r, &(xp_scores){ "a", 1, 1, s.loss[0], NULL, NULL, NULL, 0, NULL }, NULL), AG_OK);
     ck_assert_int_eq(xp_results_system(r, "train", 1, "s", NULL), AG_EINVAL);
     ck_assert_int_eq(xp_results_close(r, "done", NULL), AG_EINVAL);
     ck_assert(published());   /* the copy of before stays */
@@ -570,7 +609,7 @@ static void write_for_ever(const sample *s)
         if (xp_results_train(r, &row, NULL) != AG_OK)
             _exit(1);
         if (i % 10 == 9
-            && xp_results_scores(r, &(xp_scores){ name, EPISODES, STEPS, s->loss[0], NULL, s->seed, "nats", 1 }, NULL) != AG_OK)
+            && xp_results_scores(r, &(xp_scores){ name, EPISODES, STEPS + 1, s->loss[0], NULL, s->seed, "nats", 1, NULL }, NULL) != AG_OK)
             _exit(1);
     }
 }
@@ -758,7 +797,7 @@ START_TEST(every_allocation_that_fails_is_reported_and_leaks_nothing)
 }
 END_TEST
 
-TEST_MAIN(what_was_written_is_read_back, a_sample_is_left_for_other_readers_when_they_ask, thousands_of_rows_come_back_in_order,
+TEST_MAIN(what_was_written_is_read_back, chosen_steps_are_read_back_and_shown_by_their_numbers, a_sample_is_left_for_other_readers_when_they_ask, thousands_of_rows_come_back_in_order,
           equal_runs_have_equal_digests_whatever_the_system, every_difference_outside_the_system_changes_the_digest,
           the_digest_does_not_depend_on_when_rows_reached_the_disk, a_run_is_shown_as_a_table,
           a_table_in_colour_and_unicode_fits_in_80_columns, json_tells_every_step_and_writes_null_for_what_is_not_finite,

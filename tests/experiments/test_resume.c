@@ -311,6 +311,7 @@ START_TEST(a_run_that_is_stopped_anywhere_is_interrupted_and_goes_on)
 {
     stop_at_every_call(SINE, OFTEN, "stop");
     stop_at_every_call(LORA, NULL, "lora-stop");
+    stop_at_every_call(SINE, "eval={episodes: 9, steps: 3, score_steps: [1, 3], shots: [5, 10]}", "steps-stop");
 }
 END_TEST
 

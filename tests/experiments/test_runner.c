@@ -126,13 +126,56 @@ START_TEST(an_existing_file_is_refused_without_force_and_left_as_it_was)
 }
 END_TEST
 
+/* Each column of `some` is that of the same step of `all`. */
+static void check_columns(const xp_protocol *some, const xp_protocol *all)
+{
+    ck_assert_int_eq(some->n_episode, all->n_episode);
+    for (int64_t e = 0; e < some->n_episode; e++)
+        for (int64_t i = 0; i < some->n_score; i++)
+            ck_assert(some->loss[e * some->n_score + i] == all->loss[e * all->n_score + some->step[i]]);
+}
+
+static void check_chosen_steps(const char *yaml, const char *set, int n, const int64_t *steps)
+{
+    files f;
+    char digest[65];
+    ag_error err = { 0 };
+    xp_run all, some;
+    name_files(&f, "steps");
+    must_run(yaml, NULL, &f, (xp_run_options){ 0 }, digest);
+    ck_assert_msg(xp_run_read(&all, f.out, &err) == AG_OK, "%s", err.message);
+    forget(&f);
+    must_run(yaml, set, &f, (xp_run_options){ 0 }, digest);
+    ck_assert_msg(xp_run_read(&some, f.out, &err) == AG_OK, "%s", err.message);
+    forget(&f);
+    ck_assert_int_eq(all.n_protocol, some.n_protocol);
+    for (int i = 0; i < some.n_protocol; i++) {
+        ck_assert_int_eq(some.protocols[i].n_score, n);
+        ck_assert_mem_eq(some.protocols[i].step, steps, (size_t)n * sizeof *steps);
+        check_columns(&some.protocols[i], &all.protocols[i]);
+    }
+    ck_assert_int_eq(all.validation.n, some.validation.n);
+    for (int64_t i = 0; i < all.validation.n; i++)
+        ck_assert(all.validation.loss[i] == some.validation.loss[i]);
+    xp_run_release(&all);
+    xp_run_release(&some);
+}
+
+START_TEST(chosen_steps_have_the_scores_that_they_have_among_all)
+{
+    check_chosen_steps(SINE, "eval.score_steps=[0, 3]", 2, (const int64_t[]){ 0, 3 });
+    check_chosen_steps(SINE, "eval.score_steps=[3]", 1, (const int64_t[]){ 3 });
+    check_chosen_steps(LINEAR, "eval.score_steps=[1, 5, 600]", 3, (const int64_t[]){ 1, 5, 600 });
+}
+END_TEST
+
 static double median_at_the_end(const files *f)
 {
     ag_error err = { 0 };
     xp_run r;
     xp_summary loss, accuracy;
     ck_assert_msg(xp_run_read(&r, f->out, &err) == AG_OK, "%s", err.message);
-    xp_run_step(&r.protocols[0], r.protocols[0].n_step, &loss, &accuracy);
+    xp_run_score(&r.protocols[0], r.protocols[0].n_score - 1, &loss, &accuracy);
     xp_run_release(&r);
     return loss.median;
 }
@@ -234,4 +277,5 @@ TEST_MAIN(the_digest_is_the_same_for_any_number_of_threads_and_another_for_anoth
           a_stopped_run_leaves_a_file_with_status_interrupted,
           a_loss_that_is_not_finite_names_iteration_and_task_and_the_command_that_replays_it, a_replayed_episode_is_that_of_the_run,
           an_existing_file_is_refused_without_force_and_left_as_it_was, lora_ml_learns_the_new_task_where_standard_retraining_does_not,
+          chosen_steps_have_the_scores_that_they_have_among_all,
           every_kind_of_run_can_be_made, any_allocation_of_a_run_may_fail)

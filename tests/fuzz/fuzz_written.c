@@ -50,7 +50,7 @@ static ag_code write_rows(xp_results *w, const run *r, ag_error *err)
         AG_TRY(err, xp_results_validation(w, &(xp_validation_row){ i, v, v }, err));
     }
     const double *accuracy = r->n % 2 ? NULL : r->number;
-    const xp_scores s = { r->line[PROTOCOL], r->n, 0, r->number, accuracy, seeds, r->line[UNIT], r->number[0] };
+    const xp_scores s = { r->line[PROTOCOL], r->n, 1, r->number, accuracy, seeds, r->line[UNIT], r->number[0], NULL };
     AG_TRY(err, xp_results_scores(w, &s, err));
     AG_TRY(err, xp_results_parameter(w, r->line[PARAMETER], 1, &shape, values, err));
     return xp_results_system(w, "seconds", r->number[0], "s", err);

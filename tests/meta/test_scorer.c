@@ -96,6 +96,56 @@ START_TEST(a_rate_of_the_scorer_replaces_those_of_the_state)
 }
 END_TEST
 
+/* Columns 0 .. n - 1 of `some` are the columns at[i] of `all`, bit for bit. */
+static void check_columns(const scores *some, const scores *all, const int64_t *at, int64_t n)
+{
+    for (int task = 0; task < N_TASK; task++)
+        for (int64_t i = 0; i < n; i++) {
+            ck_assert(some->loss[task * n + i] == all->loss[task * WIDTH + at[i]]);
+            ck_assert(some->accuracy[task * n + i] == all->accuracy[task * WIDTH + at[i]]);
+        }
+}
+
+START_TEST(chosen_steps_have_the_scores_that_they_have_among_all)
+{
+    static const struct { int64_t n, at[WIDTH]; } lists[] = { { 1, { 3 } }, { 2, { 0, 3 } }, { 2, { 2, 3 } }, { 3, { 0, 1, 3 } }, { 4, { 0, 1, 2, 3 } } };
+    for (int inductive = 0; inductive < 2; inductive++) {
+        nn_model m = test_model(&normed);
+        episodes e;
+        episodes_draw(&e, &m, META_CROSS_ENTROPY, N_TASK, N_SUPPORT, N_QUERY);
+        meta_learner *l = test_learner(&m, &base);
+        meta_state s = test_state(l, 3);
+        meta_scorer_options o = { .n_support = N_SUPPORT, .n_query = N_QUERY, .steps = STEPS, .inductive = inductive };
+        const scores all = score(l, &s, &e, &o);
+        for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+            o.score = lists[i].at;
+            o.n_score = lists[i].n;
+            const scores some = score(l, &s, &e, &o);
+            check_columns(&some, &all, lists[i].at, lists[i].n);
+        }
+        meta_state_release(&s);
+        meta_learner_free(l);
+        episodes_release(&e);
+    }
+}
+END_TEST
+
+START_TEST(steps_that_do_not_ascend_to_the_last_are_refused)
+{
+    static const struct { int64_t n, at[3]; } lists[] = { { 0, { 0 } }, { 1, { 2 } }, { 2, { 3, 3 } }, { 2, { 2, 1 } }, { 3, { 1, 0, 3 } }, { 2, { -1, 3 } }, { 2, { 4, 3 } } };
+    nn_model m = test_model(&mlp);
+    meta_learner *l = test_learner(&m, &base);
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        meta_scorer *sc;
+        ag_error err = { 0 };
+        ck_assert_int_eq(meta_scorer_new(&sc, l, &(meta_scorer_options){ .n_support = N_SUPPORT, .n_query = N_QUERY, .steps = STEPS,
+                                         .score = lists[i].at, .n_score = lists[i].n }, &err), AG_EINVAL);
+        ck_assert_msg(strstr(err.message, "scored"), "%s", err.message);
+    }
+    meta_learner_free(l);
+}
+END_TEST
+
 /* The mean over the query of the loss of each example, in a batch of {support, that one}, at the initial parameters. */
 static double plain_inductive(const nn_model *m, const meta_state *s, const episodes *e, int64_t task)
 {
@@ -257,6 +307,7 @@ START_TEST(a_failed_fetch_is_passed_on)
 END_TEST
 
 TEST_MAIN(each_step_scores_as_the_outer_gradient_reports_for_as_many_steps, a_rate_of_the_scorer_replaces_those_of_the_state,
+          chosen_steps_have_the_scores_that_they_have_among_all, steps_that_do_not_ascend_to_the_last_are_refused,
           inductive_scores_normalise_each_query_example_with_the_support_only,
           without_normalisation_inductive_and_transductive_scores_agree,
           a_diverged_task_is_scored_as_it_is_and_the_others_are_untouched, impossible_sizes_are_refused, a_failed_fetch_is_passed_on)

@@ -184,7 +184,8 @@ function __metalora_settings
         'outer.cg_steps='\t'imaml: conjugate-gradient steps for the implicit meta-gradient' \
         'outer.weight_decay='\t'adam: decoupled (Loshchilov & Hutter 2019); each step shrinks the parameters by this times the step size' \
         'eval.episodes='\t'test episodes, the same for every method and seed' \
-        'eval.steps='\t'inner steps at test; every one is scored, and the start too' \
+        'eval.steps='\t'inner steps at test' \
+        'eval.score_steps='\t'inner steps that are scored, ascending, the last of them eval.steps; 0: before adaptation; empty: every one, and the start too' \
         'eval.shots='\t'support sizes to test, one table each; empty: tasks.shot' \
         'eval.query='\t'query examples at test; 0: as tasks.query' \
         'eval.protocol=transductive'\t'batch normalisation at test sees all queries of an episode together, or the support and one query at a time' \
