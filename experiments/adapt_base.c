@@ -22,7 +22,7 @@ static void open_part(void *ctx, int64_t item, int worker)
 {
     opening *o = ctx;
     (void)worker;
-    o->code[item] = item ? nn_tokenizer_open(&o->b->tokenizer, o->path, &o->error[item])
+    o->code[item] = item ? xp_model_tokenizer(&o->b->tokenizer, o->path, &o->error[item])
                          : nn_network_open(&o->b->net, o->path, NULL, &o->error[item]);
 }
 

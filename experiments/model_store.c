@@ -71,6 +71,17 @@ int64_t xp_model_bytes(const xp_model_package *m)
 
 /* ---- where it is ---- */
 
+ag_code xp_model_tokenizer(nn_tokenizer **k, const char *path, ag_error *err)
+{
+    char folder[XP_PATH_MAX];
+    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+    if (!dot || strcmp(dot, ".bin") != 0)
+        return nn_tokenizer_open(k, path, err);
+    int n = snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+    AG_REQUIRE(n >= 0 && n < (int)sizeof folder, err, AG_EINVAL, "'%.100s...': a path of more than %zu bytes", path, sizeof folder - 1);
+    return nn_tokenizer_open(k, folder, err);
+}
+
 ag_code xp_model_folder(const xp_model_package *m, const char *cache_dir, char *path, ag_error *err)
 {
     char name[100];

@@ -8,7 +8,7 @@
 #ifndef XP_MODEL_STORE_H
 #define XP_MODEL_STORE_H
 
-#include "autograd/status.h"
+#include "models/tokenizer/tokenizer.h"
 
 #include <stdint.h>
 
@@ -39,6 +39,10 @@ const xp_model_package *xp_model_named(const char *name);    /* NULL: there is n
  * CACHE/models/NAME; cache_dir as in xp_source_options. *found is freed with ag_free, NULL on failure.
  * Fails with AG_ECONFIG (there is none: names what is expected), AG_EINVAL (path is NULL), AG_ENOMEM. */
 ag_code xp_model_path(const char *path, const char *cache_dir, char **found, ag_error *err);
+
+/* The tokenizer of a model at such a path: beside the weights in a folder, within a .gguf; beside a llama2.c .bin, which has no
+ * room for it. Fails as nn_tokenizer_open does. */
+ag_code xp_model_tokenizer(nn_tokenizer **k, const char *path, ag_error *err);
 
 /* CACHE/models/NAME, there or not: path [XP_PATH_MAX]. AG_ECONFIG when there is no place for a cache. */
 ag_code xp_model_folder(const xp_model_package *m, const char *cache_dir, char *path, ag_error *err);

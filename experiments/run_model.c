@@ -39,24 +39,13 @@ static ag_code make_adapter(xp_base *b, const xp_adapter *c, ag_error *err)
     return meta_adapter_new(&b->adapter, b->net, &o, err);
 }
 
-/* Beside the weights in a folder, within a .gguf; llama2.c has it in a file of its own, for which a .bin has no room. */
-static ag_code open_tokenizer(xp_base *b, const char *path, ag_error *err)
-{
-    char folder[4096];
-    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
-    if (!dot || !xp_is(dot, ".bin"))
-        return nn_tokenizer_open(&b->tokenizer, path, err);
-    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
-    return nn_tokenizer_open(&b->tokenizer, folder, err);
-}
-
 static ag_code open_parts(xp_base *b, const xp_context *x, ag_error *err)
 {
     char *path;
     AG_TRY(err, xp_model_path(x->c->model.path, x->o->cache_dir, &path, err));
     ag_code code = nn_network_open(&b->net, path, NULL, err);
     if (code == AG_OK && b->net->config.vocab_size > 0)
-        code = open_tokenizer(b, path, err);
+        code = xp_model_tokenizer(&b->tokenizer, path, err);
     ag_free(path);
     AG_TRY(err, code);
     return make_adapter(b, &x->c->adapter, err);

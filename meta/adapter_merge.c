@@ -50,10 +50,22 @@ double meta_factors_at(const meta_factors *f, int64_t row, int64_t column)
     return f->scale * sum * (f->row ? (double)f->row[row] : 1);
 }
 
+/* A weight that another module has too is no place for what one of them alone adds. */
+static ag_code check_alone(const meta_adapter *a, const meta_adapted *m, ag_error *err)
+{
+    const nn_module *module = a->net->module;
+    for (int i = 0; i < a->net->n_module; i++)
+        AG_REQUIRE(i == m->module || module[i].weight != module[m->module].weight, err, AG_ECONFIG,
+                   "adapter: '%s' has its weight from '%s' (tied): merged, the adapter would change both", module[m->module].name,
+                   module[i].name);
+    return AG_OK;
+}
+
 ag_code meta_adapter_merge(const meta_adapter *a, const ag_real *values, int i, ag_real *out, ag_error *err)
 {
     AG_REQUIRE(i >= 0 && i < a->n_module, err, AG_EINVAL, "adapter: module %d; it has %d", i, a->n_module);
     const meta_adapted *m = &a->module[i];
+    AG_TRY(err, check_alone(a, m, err));
     const ag_real *w = meta_adapter_base(a, m);
     meta_factors f = meta_adapter_factors(a, values, i);
     int64_t so, si;

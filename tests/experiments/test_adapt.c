@@ -267,6 +267,21 @@ typedef struct refusal {
     const char *says;
 } refusal;
 
+START_TEST(the_tokenizer_of_a_llama2c_file_lies_beside_it)
+{
+    nn_tokenizer *k;
+    ag_error err = { 0 };
+    small_require(mkdir("llama2", 0777) == 0);
+    small_write_vocabulary("llama2");
+    small_write("llama2", "weights.bin", "");
+    ck_assert_msg(xp_model_tokenizer(&k, "llama2/weights.bin", &err) == AG_OK, "%s", err.message);
+    ck_assert_int_eq(nn_tokenizer_size(k), SMALL_VOCABULARY);
+    nn_tokenizer_close(k);
+    ck_assert_int_eq(xp_model_tokenizer(&k, "weights.bin", &err), AG_EDATA);   /* the folder is the current one */
+    expect(strstr(err.message, "has no tokenizer"), "%s", err.message);
+}
+END_TEST
+
 START_TEST(bad_examples_and_options_end_with_2_and_nothing_is_written)
 {
     adapt_to("other", "foreign");
@@ -655,7 +670,8 @@ int main(int argc, char **argv)
         adapt_writes_an_adapter_that_predict_labels_its_own_examples_with, adapt_tells_what_it_did_as_one_json_object,
         the_card_says_how_the_adapter_was_made, a_start_gives_its_steps_and_the_command_line_wins_over_it,
         examples_may_be_csv_or_come_from_stdin_and_classes_may_be_unequal, threads_change_nothing_that_is_written,
-        bad_examples_and_options_end_with_2_and_nothing_is_written, a_folder_is_replaced_by_force_only_and_never_one_that_is_not_an_adapters,
+        the_tokenizer_of_a_llama2c_file_lies_beside_it, bad_examples_and_options_end_with_2_and_nothing_is_written,
+        a_folder_is_replaced_by_force_only_and_never_one_that_is_not_an_adapters,
         a_bad_line_is_named_and_the_others_are_answered, a_text_of_too_many_tokens_is_cut_and_counted_or_refused,
         a_text_has_the_same_answer_alone_and_among_others, an_adapter_without_labels_or_for_another_model_is_refused,
         a_damaged_card_is_refused_by_key, from_a_pipe_each_line_is_answered_at_once, a_runs_start_is_exported_and_adapted_from,
