@@ -89,6 +89,7 @@ typedef struct xp_adapter {
     int n_alpha_pattern;
     double lr_ratio;             /* LoRA+: B's step size is this times A's */
     int64_t budget;              /* adalora: singular values left at the end; 0: half of the first */
+    double orthogonality;        /* adalora: weight of the orthogonality penalty in the training loss */
     const char *path;            /* starts from this PEFT folder; "": drawn */
 } xp_adapter;
 

@@ -43,7 +43,7 @@ XP_TUPLE(INT, tasks.split, "[1100, 100, 423]", "[0, 1623]", "characters",
          "omniglot: training, validation and test characters, taken in the repository's fixed order")
 XP_KNOB(TEXT, tasks.path, "\"\"", "text of one line, up to 400 bytes", "",
         "text, arrays, lm: the file or folder with the examples; empty: in the data folder")
-XP_KNOB(TEXT, tasks.text_column, "text", "text of one line, up to 400 bytes", "", "text, lm: name of the texts' column")
+XP_KNOB(TEXT, tasks.text_column, "text", "text of one line, up to 400 bytes", "", "text: name of the texts' column")
 XP_KNOB(TEXT, tasks.label_column, "label", "text of one line, up to 400 bytes", "", "text: name of the classes' column")
 XP_KNOB(TEXT, tasks.domain_column, "\"\"", "text of one line, up to 400 bytes", "",
         "text: name of the column with each class's domain; empty: there are no domains")
@@ -113,6 +113,8 @@ XP_LIST(TEXT, adapter.alpha_pattern, adapter.n_alpha_pattern, "[]", "'pattern=nu
         "", "network: alphas, likewise")
 XP_KNOB(REAL, adapter.lr_ratio, "1.0", "(0, 1e4]", "", "network: B's step size is this times A's (LoRA+, Hayou et al. 2024)")
 XP_KNOB(INT, adapter.budget, "0", "[0, 1000000]", "", "adalora: singular values left at the end; 0: half of the first")
+XP_KNOB(REAL, adapter.orthogonality, "0.1", "[0, 1e6]", "",
+        "adalora: weight of the penalty that keeps the singular vectors orthogonal, added to the training loss")
 XP_KNOB(TEXT, adapter.path, "\"\"", "text of one line, up to 400 bytes", "",
         "network: PEFT folder of the adapter to start from; empty: drawn")
 
@@ -177,6 +179,7 @@ XP_KNOB(SEED, eval.seed, "1", "[0, 18446744073709551615]", "",
 XP_KNOB(INT, eval.checkpoint_every, "0", "[0, 1000000000]", "iterations",
         "between checkpoints, which change no result; 0: about every ten seconds")
 XP_LIST(TEXT, eval.tests, eval.n_tests, "[]", "'source' or 'source/way' of one line, up to 400 bytes each", "",
-        "what is tested, such as banking77/77; empty: tasks.source with tasks.way")
+        "what is tested, such as banking77/77; empty: tasks.source with tasks.way. Of another source than tasks.source all classes are "
+        "for the test")
 XP_KNOB(CHOICE, eval.head, "same", "same | linear | prototype | centroid", "", "classifier at test; same: as model.head")
 XP_KNOB(REAL, eval.lr, "0.0", "[0, 1e3]", "", "inner step size at test; 0: the learned ones, or inner.lr")

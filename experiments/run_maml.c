@@ -271,6 +271,8 @@ static ag_code train_once(xp_maml_run *r, ag_error *err)
     if (code == AG_ENAN)
         return xp_fail_nan(r->x, r->done + 1, report.bad_task, err);
     AG_TRY(err, code);
+    if (r->importance[0])
+        meta_adalora_penalty(r->base.adapter, r->state.values, c->adapter.orthogonality, r->grad);
     double norm = meta_norm(r->state.n, r->grad), lr = xp_outer_rate(c, r->done);
     AG_TRY(err, xp_log_train(r->x, &(xp_train_row){ r->done + 1, report.support_loss, report.query_loss, report.query_accuracy, norm,
                                                     lr, 0 }, err));

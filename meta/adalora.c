@@ -1,4 +1,5 @@
-/* AdaLoRA's budget (Zhang et al. 2023): which singular values are kept. A triplet is a row of A, a column of B and the
+/* AdaLoRA's budget and penalty (Zhang et al. 2023): which singular values are kept, and how far singular vectors are from
+ * orthogonal. A triplet is a row of A, a column of B and the
  * value between them. Nothing is allocated. */
 #include "meta/adapter_internal.h"
 
@@ -14,6 +15,72 @@ void meta_adalora_importance(const meta_adapter *a, const ag_real *values, const
         ema_s[i] = (ag_real)s;
         ema_u[i] = (ag_real)(beta2 * (double)ema_u[i] + (1 - beta2) * fabs(now - s)); /* eq. 10 */
     }
+}
+
+/* n vectors of `length` numbers, number i of vector k at k * step + i * stride. */
+typedef struct vectors {
+    int64_t first, n, length, step, stride;
+} vectors;
+
+static vectors vectors_of(const meta_adapter *a, const meta_adapted *m, int part)
+{
+    vectors v = { .first = a->param[m->first + part].offset, .n = m->rank };
+    if (part == 0) {
+        v.length = m->in;
+        meta_a_strides(m, &v.stride, &v.step);
+    } else {
+        v.length = m->out;
+        v.stride = m->rank;
+        v.step = 1;
+    }
+    return v;
+}
+
+/* (V V' - I)_kl */
+static double excess(const vectors *v, const ag_real *values, int64_t k, int64_t l)
+{
+    const ag_real *x = values + v->first + k * v->step, *y = values + v->first + l * v->step;
+    double sum = 0;
+    for (int64_t i = 0; i < v->length; i++)
+        sum += (double)x[i * v->stride] * (double)y[i * v->stride];
+    return sum - (k == l);
+}
+
+static double excess_norm(const vectors *v, const ag_real *values)
+{
+    double sum = 0;
+    for (int64_t k = 0; k < v->n; k++)
+        for (int64_t l = 0; l < v->n; l++)
+            sum += excess(v, values, k, l) * excess(v, values, k, l);
+    return sqrt(sum);
+}
+
+/* d |V V' - I| / dV = 2 (V V' - I) V / |V V' - I| */
+static void add_excess_gradient(const vectors *v, const ag_real *values, double factor, ag_real *grad)
+{
+    for (int64_t k = 0; k < v->n; k++)
+        for (int64_t l = 0; l < v->n; l++) {
+            const double f = factor * 2 * excess(v, values, k, l);
+            for (int64_t i = 0; i < v->length; i++)
+                grad[v->first + k * v->step + i * v->stride] += (ag_real)(f * (double)values[v->first + l * v->step + i * v->stride]);
+        }
+}
+
+double meta_adalora_penalty(const meta_adapter *a, const ag_real *values, double weight, ag_real *grad)
+{
+    const double each = weight / (2.0 * a->n_module);
+    double sum = 0;
+    if (a->kind != META_ADALORA || weight == 0)
+        return 0;
+    for (int i = 0; i < a->n_module; i++)
+        for (int part = 0; part < 2; part++) {
+            const vectors v = vectors_of(a, &a->module[i], part);
+            const double norm = excess_norm(&v, values);
+            sum += each * norm;
+            if (grad && norm > 0)
+                add_excess_gradient(&v, values, each / norm, grad);
+        }
+    return sum;
 }
 
 static double mean_score(const ag_real *s, const ag_real *u, int64_t n, int64_t stride)

@@ -74,7 +74,8 @@ typedef struct meta_adapter_pass {
 } meta_adapter_pass;
 ag_tensor *meta_adapter_apply(nn_pass *pass, int module, ag_tensor *x);
 
-/* Merged weight of module i of the adapter: out like the base weight. Unmerging is taking the base again, exact by nature;
+/* Merged weight of module i of the adapter: out like the base weight. AG_ECONFIG where another module has the same weight (a tied
+ * lm_head and its embedding): it would change too. Unmerging is taking the base again, exact by nature;
  * merged numbers minus scale B A equal the base to rounding. */
 ag_code meta_adapter_merge(const meta_adapter *a, const ag_real *values, int i, ag_real *out, ag_error *err);
 
@@ -83,6 +84,9 @@ ag_code meta_adapter_merge(const meta_adapter *a, const ag_real *values, int i, 
 void meta_adalora_importance(const meta_adapter *a, const ag_real *values, const ag_real *grad, double beta1, double beta2,
                              ag_real *ema_s, ag_real *ema_u);
 void meta_adalora_prune(const meta_adapter *a, ag_real *values, const ag_real *ema_s, const ag_real *ema_u, int64_t budget);
+/* The penalty that keeps singular vectors orthogonal (Zhang et al. 2023, eq. 4, in the form of its authors' code and PEFT's):
+ * weight times the mean over all A and B of |A A' - I|_F and |B' B - I|_F. Its gradient is added to grad [n_value]; may be NULL. */
+double meta_adalora_penalty(const meta_adapter *a, const ag_real *values, double weight, ag_real *grad);
 /* The budget at step t: from first to last by the cubic schedule between warm-up and the final phase. */
 int64_t meta_adalora_budget(int64_t first, int64_t last, int64_t t, int64_t warm_up, int64_t final, int64_t steps);
 

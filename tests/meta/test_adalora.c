@@ -2,6 +2,7 @@
 #include "meta/adapter_internal.h"
 #include "tests/check.h"
 #include "tests/meta/adapters.h"
+#include "tests/meta/golden_adalora.h"
 
 static const meta_adapter_options options = { .kind = "adalora", .rank = 3 };
 
@@ -119,5 +120,67 @@ START_TEST(the_budget_falls_by_the_cubic_schedule)
 }
 END_TEST
 
-TEST_MAIN(importance_is_smoothed_sensitivity_and_uncertainty, pruning_leaves_the_budget_of_the_highest_scores,
+/* Number i of A or B, as the script that made the golden numbers has it. */
+static double golden_number(int which, int64_t i)
+{
+    return 0.3 * sin(1.7 * (double)(i + 1) + which);
+}
+
+static void fill_part(const meta_adapter *a, ag_real *values, int module, int part)
+{
+    const nn_param *p = meta_adapter_param(a, a->module[module].first + part);
+    for (int64_t i = 0; i < p->numel; i++)
+        values[p->offset + i] = (ag_real)golden_number(2 * module + part, i);
+}
+
+START_TEST(the_penalty_and_its_gradient_are_those_of_peft)
+{
+    static const char *const targets[] = { "0.attention.self.query", "0.intermediate.dense" };
+    const double tolerance = sizeof(ag_real) == 8 ? 1e-12 : 1e-5;
+    nn_network *net = tiny_network("bert");
+    meta_adapter *a = new_adapter(net, &(meta_adapter_options){ .kind = "adalora", .rank = 3, .n_target = 2, .targets = targets });
+    int64_t n = meta_adapter_values(a);
+    ag_real *values = calloc((size_t)n, sizeof *values), *grad = calloc((size_t)n, sizeof *grad);
+    ck_assert_int_eq(meta_adapter_modules(a), 2);
+    for (int i = 0; i < 4; i++)
+        fill_part(a, values, i / 2, i % 2);
+    ck_close(meta_adalora_penalty(a, values, 0.5, grad), golden_adalora_penalty, tolerance);
+    for (int i = 0, at = 0; i < 4; i++) {
+        const nn_param *p = meta_adapter_param(a, a->module[i / 2].first + i % 2);
+        for (int64_t j = 0; j < p->numel; j++)
+            ck_close((double)grad[p->offset + j], golden_adalora_gradient[at++], tolerance);
+    }
+    ck_close(meta_adalora_penalty(a, values, 0.5, NULL), golden_adalora_penalty, tolerance);
+    ck_assert(meta_adalora_penalty(a, values, 0, NULL) == 0);
+    free(values), free(grad);
+    meta_adapter_free(a);
+    nn_network_close(net);
+}
+END_TEST
+
+/* A convolution's A lies turned: against differences of the value. */
+START_TEST(the_penalty_has_the_gradient_of_its_value_on_convolutions)
+{
+    const double h = sizeof(ag_real) == 8 ? 1e-5 : 1e-2, tolerance = sizeof(ag_real) == 8 ? 1e-8 : 1e-3;
+    nn_network *net = tiny_network("conv2d");
+    meta_adapter *a = new_adapter(net, &(meta_adapter_options){ .kind = "adalora", .rank = 3, .target_regex = ".*" });
+    int64_t n = meta_adapter_values(a);
+    ag_real *values = adapter_values(a, 3, 0.4), *grad = calloc((size_t)n, sizeof *grad);
+    meta_adalora_penalty(a, values, 1, grad);
+    for (int64_t i = 0; i < n; i++) {
+        const ag_real kept = values[i];
+        values[i] = (ag_real)((double)kept + h);
+        const double above = meta_adalora_penalty(a, values, 1, NULL), up = (double)values[i];
+        values[i] = (ag_real)((double)kept - h);
+        const double below = meta_adalora_penalty(a, values, 1, NULL), down = (double)values[i];
+        values[i] = kept;
+        ck_close((double)grad[i], (above - below) / (up - down), tolerance);
+    }
+    free(values), free(grad);
+    meta_adapter_free(a);
+    nn_network_close(net);
+}
+END_TEST
+
+TEST_MAIN(the_penalty_and_its_gradient_are_those_of_peft, the_penalty_has_the_gradient_of_its_value_on_convolutions, importance_is_smoothed_sensitivity_and_uncertainty, pruning_leaves_the_budget_of_the_highest_scores,
           of_equal_scores_exactly_as_many_go_as_must, the_budget_falls_by_the_cubic_schedule)

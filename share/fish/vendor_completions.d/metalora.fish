@@ -69,7 +69,7 @@ function __metalora_settings
         'tasks.rotate=classes'\t'omniglot: no turns; each class of each episode turned by a random multiple of 90 degrees; or training characters turned by 90, 180 and 270 degrees as new classes' \
         'tasks.split='\t'omniglot: training, validation and test characters, taken in the repository\'s fixed order' \
         'tasks.path='\t'text, arrays, lm: the file or folder with the examples; empty: in the data folder' \
-        'tasks.text_column='\t'text, lm: name of the texts\' column' \
+        'tasks.text_column='\t'text: name of the texts\' column' \
         'tasks.label_column='\t'text: name of the classes\' column' \
         'tasks.domain_column='\t'text: name of the column with each class\'s domain; empty: there are no domains' \
         'tasks.x_dataset='\t'arrays: name of the inputs\' array' \
@@ -140,6 +140,7 @@ function __metalora_settings
         'adapter.alpha_pattern='\t'network: alphas, likewise' \
         'adapter.lr_ratio='\t'network: B\'s step size is this times A\'s (LoRA+, Hayou et al. 2024)' \
         'adapter.budget='\t'adalora: singular values left at the end; 0: half of the first' \
+        'adapter.orthogonality='\t'adalora: weight of the penalty that keeps the singular vectors orthogonal, added to the training loss' \
         'adapter.path='\t'network: PEFT folder of the adapter to start from; empty: drawn' \
         'inner.rule=sgd'\t'update rule of the inner loop' \
         'inner.rule=adam'\t'update rule of the inner loop' \
@@ -197,7 +198,7 @@ function __metalora_settings
         'eval.select=best'\t'the parameters that are tested: the last ones, or those with the best validation score' \
         'eval.seed='\t'of the validation and test episodes: the same ones for every seed of the run' \
         'eval.checkpoint_every='\t'between checkpoints, which change no result; 0: about every ten seconds' \
-        'eval.tests='\t'what is tested, such as banking77/77; empty: tasks.source with tasks.way' \
+        'eval.tests='\t'what is tested, such as banking77/77; empty: tasks.source with tasks.way. Of another source than tasks.source all classes are for the test' \
         'eval.head=same'\t'classifier at test; same: as model.head' \
         'eval.head=linear'\t'classifier at test; same: as model.head' \
         'eval.head=prototype'\t'classifier at test; same: as model.head' \
