@@ -58,7 +58,7 @@ static void fill_in(nn_network_config *c)
         fill_in_text(c);
 }
 
-enum { TEXT = 1, CONV = 2, MOE = 4 };
+enum { TEXT = 1, CONV = 2, MOE = 4, MOST_EXPERTS = 1 << 16 };   /* so that a few bytes of JSON list no gigabytes of names */
 
 /* Sizes, their bounds, and whose they are. */
 static const struct {
@@ -88,6 +88,9 @@ static ag_code check_sizes(nn_network_config *c, const char *what, ag_error *err
         AG_REQUIRE(!(sizes[i].who & who) || (v >= 1 && v <= sizes[i].most), err, AG_EDATA, "%s: %s is %lld; 1 to %lld is expected",
                    what, sizes[i].name, (long long)v, (long long)sizes[i].most);
     }
+    AG_REQUIRE(!(who & MOE) || c->n_layer * c->n_expert <= MOST_EXPERTS, err, AG_EDATA,
+               "%s: %lld layers of %lld experts; at most %d experts together are expected", what, (long long)c->n_layer,
+               (long long)c->n_expert, MOST_EXPERTS);
     return AG_OK;
 }
 

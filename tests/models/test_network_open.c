@@ -350,6 +350,11 @@ START_TEST(a_random_network_of_senseless_sizes_is_refused)
     ag_error_clear(&err);
     ck_assert_int_eq(nn_network_random(&net, &c, 1, &err), AG_EDATA);
     ck_assert_ptr_nonnull(strstr(err.message, "more than 2^40 numbers"));
+    c = (nn_network_config){ .architecture = "moe", .vocab_size = 2, .hidden_size = 2, .n_layer = 4096, .n_head = 1, .intermediate_size = 1,
+                             .n_expert = 256, .experts_per_token = 1 };
+    ag_error_clear(&err);
+    ck_assert_int_eq(nn_network_random(&net, &c, 1, &err), AG_EDATA);
+    ck_assert_ptr_nonnull(strstr(err.message, "4096 layers of 256 experts"));
 }
 END_TEST
 
