@@ -52,7 +52,8 @@ static ag_code read_type(header *h, xp_npy *a, ag_error *err)
     bool quoted = take(h, "'") && h->end - h->at > 4;
     if (quoted)
         memcpy(word, h->at + 1, 2);
-    if (!quoted || !strchr("<>|=", h->at[0]) || !strstr(known, word) || word[0] == ' ' || word[1] == ' ' || h->at[3] != '\'')
+    bool whole = strlen(word) == 2 && h->at[0];   /* strstr and strchr find what a NUL leaves of them anywhere */
+    if (!quoted || !whole || !strchr("<>|=", h->at[0]) || !strstr(known, word) || word[0] == ' ' || word[1] == ' ' || h->at[3] != '\'')
         return ag_fail(err, AG_EDATA, "%s: its numbers are of a type %.12s; expected one of %s", h->name, quoted ? h->at - 1 : "", known);
     a->kind = word[0];
     a->bytes = word[1] - '0';

@@ -271,6 +271,23 @@ START_TEST(headers_that_are_none_are_refused)
 }
 END_TEST
 
+/* A NUL ends what C's string functions see. */
+START_TEST(a_type_with_a_nul_in_it_is_refused)
+{
+    static const char *const headers[] = { "{'descr': '<?0', 'fortran_order': False, 'shape': (1,)}", "{'descr': '?f4', 'fortran_order': False, 'shape': (1,)}",
+                                           "{'descr': '<f?', 'fortran_order': False, 'shape': (1,)}" };
+    for (int i = 0; i < 3; i++) {
+        char file[HEAD + 8];
+        xp_npy a;
+        ag_error err = { 0 };
+        size_t n = npy(file, headers[i], "01234567", 8);
+        *(char *)memchr(file, '?', n) = '\0';
+        ck_assert_int_eq(xp_npy_parse(&a, file, n, "f", &err), AG_EDATA);
+        ck_assert_msg(strstr(err.message, "its numbers are of a type") != NULL, "%s", err.message);
+    }
+}
+END_TEST
+
 static void expect_refused(xp_tasks tasks, ag_code want, const char *part)
 {
     xp_source *s;
@@ -470,6 +487,6 @@ START_TEST(sampling_allocates_nothing_and_a_failed_allocation_is_reported)
 }
 END_TEST
 
-TEST_MAIN(hdf5_npz_and_npy_make_the_same_episodes, a_file_that_numpy_wrote_is_read, numbers_of_every_npy_type_are_read, headers_that_are_none_are_refused,
+TEST_MAIN(hdf5_npz_and_npy_make_the_same_episodes, a_file_that_numpy_wrote_is_read, numbers_of_every_npy_type_are_read, headers_that_are_none_are_refused, a_type_with_a_nul_in_it_is_refused,
           files_that_do_not_fit_are_refused, caltechs_pictures_are_scaled_to_one_and_classes_dealt_sixty_fifteen_twenty_four,
           caltech101_as_published_makes_episodes, sampling_allocates_nothing_and_a_failed_allocation_is_reported)
