@@ -241,6 +241,15 @@ def gguf_tokenizer():
 
 put("tokenizer", "gguf", b"\3" + gguf_tokenizer())
 
+# Networks' folders: config.json, and behind a 0 byte model.safetensors (fuzz_network.c).
+for f in (here.parent / "models" / "golden_networks").glob("*/config.json"):
+    config, weights = f.read_bytes(), f.with_name("model.safetensors").read_bytes()
+    put("network", f.parent.name, config)
+    if len(weights) < 8192:
+        put("network", f.parent.name + "-weights", config + b"\0" + weights)
+put("network", "many", b'{"model_type":"mixtral","vocab_size":2,"hidden_size":2,"num_attention_heads":1,"num_hidden_layers":4096,"num_local_experts":256,"num_experts_per_tok":2,"intermediate_size":1}')
+put("network", "twice", b'{"model_type":"llama","model_type":"gpt2"}')
+
 # Tables of text, and arrays.
 put("table", "csv", b'\0\xef\xbb\xbftext,label,domain\r\n"a ""b"", c",x,d\r\n\r\n"two\nlines",x,d\n\xc3\xa9,y,e')
 put("table", "csv-same", b"\0text,label\na,x\na,x\na,y\nb,x\nc,y\n")
