@@ -2,6 +2,7 @@
 #include "models/model_internal.h"
 
 #include "autograd/random.h"
+#include "models/grow.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -65,28 +66,11 @@ void nn_model_release(nn_model *m)
     memset(m, 0, sizeof *m);
 }
 
-/* Room for one more; doubles at the powers of two. */
-static bool grow(nn_model *m)
-{
-    int n = m->n_param;
-    if (n & (n - 1))
-        return true;
-    nn_param *more = ag_alloc((n ? 2 * (size_t)n : 1) * sizeof *more);
-    if (!more)
-        return false;
-    if (n)
-        memcpy(more, m->param, (size_t)n * sizeof *more);
-    ag_free(m->param);
-    m->param = more;
-    return true;
-}
-
 nn_param *nn_add_param(nn_model *m, const char *name, int ndim, const int64_t *shape)
 {
-    if (!grow(m))
+    if (!nn_grow(&m->param, m->n_param, sizeof *m->param))
         return NULL;
     nn_param *p = &m->param[m->n_param++];
-    memset(p, 0, sizeof *p);
     snprintf(p->name, sizeof p->name, "%s", name);
     p->ndim = ndim;
     p->numel = 1;

@@ -2,6 +2,7 @@
 #include "models/network_internal.h"
 
 #include "autograd/op.h"
+#include "models/grow.h"
 #include "models/network_config.h"
 
 #include <stdarg.h>
@@ -22,19 +23,9 @@ static const nn_architecture *find_architecture(const char *name)
 
 /* ---- listing ---- */
 
-/* Doubles an array of n entries whenever n is a power of two, which is when it may be full. */
 static ag_code grow(void *array, int n, size_t entry, ag_error *err)
 {
-    void *old, *p;
-    if (n & (n - 1))
-        return AG_OK;
-    p = ag_alloc_zero((size_t)(n ? 2 * n : 1) * entry);
-    AG_REQUIRE(p, err, AG_ENOMEM, "network: no memory for its list of weights");
-    memcpy(&old, array, sizeof old);
-    if (n)
-        memcpy(p, old, (size_t)n * entry);
-    ag_free(old);
-    memcpy(array, &p, sizeof p);
+    AG_REQUIRE(nn_grow(array, n, entry), err, AG_ENOMEM, "network: no memory for its list of weights");
     return AG_OK;
 }
 
