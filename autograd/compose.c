@@ -85,6 +85,19 @@ ag_tensor *ag_max_pool2d(ag_tape *t, ag_tensor *x, int64_t window, int64_t strid
     return ag_gather(t, ag_flatten(t, x, 0), index);
 }
 
+/* gamma y + beta; gamma and beta broadcast against y and may be NULL. */
+static ag_tensor *scale_and_shift(ag_tape *t, ag_tensor *y, ag_tensor *gamma, ag_tensor *beta)
+{
+    if (!y)
+        return NULL;
+    int64_t c = y->shape[y->ndim - 1];
+    if (gamma && beta && gamma->ndim == 1 && beta->ndim == 1 && gamma->shape[0] == c && beta->shape[0] == c)
+        return ag_scale_shift(t, y, gamma, beta);
+    if (gamma)
+        y = ag_mul(t, y, gamma);
+    return beta ? ag_add(t, y, beta) : y;
+}
+
 /* gamma (x - mean) / sqrt(variance + epsilon) + beta, mean and variance broadcasting against x. */
 static ag_tensor *standardise(ag_tape *t, ag_tensor *centred, ag_tensor *variance, double epsilon, ag_tensor *gamma,
                               ag_tensor *beta)
@@ -98,6 +111,10 @@ static ag_tensor *standardise(ag_tape *t, ag_tensor *centred, ag_tensor *varianc
 
 ag_tensor *ag_normalize(ag_tape *t, ag_tensor *x, unsigned axes, double epsilon, ag_tensor *gamma, ag_tensor *beta)
 {
+    unsigned last = x && x->ndim ? AG_AXIS(x->ndim - 1) : 0;
+    axes &= 2 * last - 1;
+    if (last && (axes == last || axes == last - 1))
+        return scale_and_shift(t, ag_standardise(t, x, axes, epsilon), gamma, beta);
     ag_tensor *centred = ag_sub(t, x, ag_mean_keep(t, x, axes));
     return standardise(t, centred, ag_mean_keep(t, ag_square(t, centred), axes), epsilon, gamma, beta);
 }
@@ -122,6 +139,8 @@ ag_tensor *ag_batch_norm(ag_tape *t, ag_tensor *x, double epsilon, ag_tensor *ga
     if (!has_axes(t, "batch_norm", x))
         return NULL;
     unsigned axes = AG_AXIS(x->ndim - 1) - 1;   /* all but the last */
+    if (!mean && !variance)
+        return ag_normalize(t, x, axes, epsilon, gamma, beta);
     ag_tensor *m = ag_mean_keep(t, x, axes), *centred = ag_sub(t, x, m);
     ag_tensor *v = ag_mean_keep(t, ag_square(t, centred), axes);
     if (mean)

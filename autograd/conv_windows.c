@@ -177,15 +177,32 @@ void ag_conv_weight_grad(const ag_conv_sizes *s, const ag_real *x, const ag_real
     }
 }
 
-/* to [columns, rows] = from [rows, columns] transposed, in tiles that stay in cache. */
+typedef ag_real four __attribute__((vector_size(4 * sizeof(ag_real))));
+typedef ag_real loose_four __attribute__((vector_size(4 * sizeof(ag_real)), aligned(sizeof(ag_real))));
+
+/* Four numbers of each of four rows `step` apart, as four rows `width` apart. */
+static inline void transpose_four(const ag_real *from, int64_t step, ag_real *to, int64_t width)
+{
+    four a = *(const loose_four *)from, b = *(const loose_four *)(from + step);
+    four c = *(const loose_four *)(from + 2 * step), d = *(const loose_four *)(from + 3 * step);
+    four low = __builtin_shufflevector(a, b, 0, 4, 1, 5), high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    four low2 = __builtin_shufflevector(c, d, 0, 4, 1, 5), high2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    *(loose_four *)to = __builtin_shufflevector(low, low2, 0, 1, 4, 5);
+    *(loose_four *)(to + width) = __builtin_shufflevector(low, low2, 2, 3, 6, 7);
+    *(loose_four *)(to + 2 * width) = __builtin_shufflevector(high, high2, 0, 1, 4, 5);
+    *(loose_four *)(to + 3 * width) = __builtin_shufflevector(high, high2, 2, 3, 6, 7);
+}
+
+/* to [columns, rows] = from [rows, columns] transposed. */
 AG_KERNEL static void transpose_matrix(int64_t rows, int64_t columns, const ag_real *restrict from, ag_real *restrict to)
 {
-    enum { TILE = 16 };
-    for (int64_t i = 0; i < rows; i += TILE)
-        for (int64_t j = 0; j < columns; j += TILE)
-            for (int64_t a = i; a < i + TILE && a < rows; a++)
-                for (int64_t b = j; b < j + TILE && b < columns; b++)
-                    to[b * rows + a] = from[a * columns + b];
+    int64_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
+    for (int64_t i = 0; i < whole_rows; i += 4)
+        for (int64_t j = 0; j < whole_columns; j += 4)
+            transpose_four(from + i * columns + j, columns, to + j * rows + i, rows);
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = i < whole_rows ? whole_columns : 0; j < columns; j++)
+            to[j * rows + i] = from[i * columns + j];
 }
 
 /* The rows of the windows, one ky after the other, are added where they lie. */

@@ -56,6 +56,13 @@ AG_OP(max_keep, (ag_tape *t, ag_tensor *x, unsigned axes), "y = largest x over t
 AG_OP(task_sum, (ag_tape *t, ag_tensor *x), "y = sum of x over the tasks, in task order; y has no task axis")
 AG_OP(softmax, (ag_tape *t, ag_tensor *x), "y = exp(x) / sum exp(x) along the last axis")
 AG_OP(log_softmax, (ag_tape *t, ag_tensor *x), "y = x - ln sum exp(x) along the last axis")
+AG_OP(product_sum, (ag_tape *t, ag_tensor *a, ag_tensor *b, unsigned axes), "y = sum of a b over the axes, which stay with size 1")
+
+/* normalisation: axes is the last axis or all others */
+AG_OP(moments, (ag_tape *t, ag_tensor *x, unsigned axes, double epsilon), "y [2, statistics]: mean(x) and r = 1 / sqrt(variance(x) + epsilon)")
+AG_OP(standardise, (ag_tape *t, ag_tensor *x, unsigned axes, double epsilon), "y = (x - mean(x)) r")
+AG_OP(standardise_grad, (ag_tape *t, ag_tensor *y, ag_tensor *r, ag_tensor *v, unsigned axes), "r (v - mean(v) - y mean(y v)): the derivative of standardise times v, which is symmetric")
+AG_OP(scale_shift, (ag_tape *t, ag_tensor *x, ag_tensor *gamma, ag_tensor *beta), "y = gamma x + beta, gamma and beta [c] along the last axis")
 
 /* products */
 AG_OP(matmul, (ag_tape *t, ag_tensor *a, ag_tensor *b), "y = a b: a [..., m, k]  b [..., k, n]  y [..., m, n]; leading axes broadcast")
@@ -72,6 +79,8 @@ AG_OP(scatter_add, (ag_tape *t, ag_tensor *g, ag_tensor *i, int64_t n), "adjoint
 AG_OP(one_hot, (ag_tape *t, ag_tensor *i, int64_t n), "y [..., n] = 1 at i, else 0; not differentiable")
 AG_OP(hit, (ag_tape *t, ag_tensor *logits, ag_tensor *labels), "y [n] = 1 where the largest of logits [n, c] is at labels [n]; not differentiable")
 AG_OP(cross_entropy, (ag_tape *t, ag_tensor *logits, ag_tensor *labels), "y [n] = -ln softmax(logits [n, c])[labels [n]]  [nats]")
+AG_OP(cross_entropy_grad, (ag_tape *t, ag_tensor *logits, ag_tensor *labels, ag_tensor *g), "y [n, c] = g (softmax(logits) - 1 at labels), g [n]: the adjoint of cross_entropy")
+AG_OP(pick, (ag_tape *t, ag_tensor *x, ag_tensor *labels), "y [n] = x [n, c] at labels [n]")
 
 /* random numbers: a function of the seed, an int32 tensor [2]; see random.h */
 AG_OP(dropout_mask, (ag_tape *t, ag_tensor *seed, int ndim, const int64_t *shape, double p, int64_t stream), "y = 1 / (1 - p) where kept, 0 with probability p; not differentiable")

@@ -1,56 +1,5 @@
-/* Operators with int32 indices: gather and its adjoint scatter_add, one_hot, hit, and cross_entropy with labels. */
-#include "autograd/op.h"
-#include "autograd/vecmath.h"
-
-#include <string.h>
-
-static bool expect(ag_tape *t, const ag_tensor *y, int k, ag_dtype dtype)
-{
-    if (y->in[k]->dtype != dtype)
-        return ag_tape_fail(t, AG_ESHAPE, "%s: input %d must be %s", y->op->name, k, dtype == AG_INT ? "an index tensor (int32)" : "a tensor of numbers");
-    if (dtype == AG_INT && !ag_is_contiguous(y->in[k]))
-        return ag_tape_fail(t, AG_ESHAPE, "%s: the indices are a view that is not row-major", y->op->name);
-    return true;
-}
-
-/* Indices whose values are known must be 0 .. n - 1. */
-static bool in_range(ag_tape *t, const ag_tensor *y, int k, int64_t n)
-{
-    const ag_tensor *i = y->in[k];
-    const int32_t *index = i->root->data;
-    int64_t tasks = i->tasks ? i->n_task : 1, count = ag_numel(i);
-    for (int64_t task = 0; index && task < tasks; task++)
-        for (int64_t j = 0; j < count; j++) {
-            int32_t at = index[i->offset + task * i->task_stride + j];
-            if (at < 0 || at >= n)
-                return ag_tape_fail(t, AG_EINVAL, "%s: index %d at place %lld of task %lld; 0 to %lld are possible", y->op->name,
-                                    (int)at, (long long)j, (long long)task, (long long)n - 1);
-        }
-    return true;
-}
-
-static const void *of_task(const ag_array *a, int64_t task, size_t bytes)
-{
-    return (const char *)a->data + (size_t)(task * a->stride[0]) * bytes;
-}
-
-/* Row i of n; what is out of range reads row 0, so that a replay never leaves its memory. */
-static int64_t row_of(int32_t i, int64_t n)
-{
-    return i >= 0 && i < n ? i : 0;
-}
-
-/* Indices 0 .. range - 1 in some order with repeats, for the checks. */
-static ag_tensor *check_index(ag_tape *t, int64_t range, int ndim, const int64_t *shape)
-{
-    static const int32_t pattern[] = { 2, 0, 1, 2, 2, 1, 0, 0, 1, 2, 1, 0 };
-    int32_t index[sizeof pattern / sizeof *pattern];
-    ag_spec spec = { .dtype = AG_INT, .ndim = ndim };
-    for (size_t j = 0; j < sizeof pattern / sizeof *pattern; j++)
-        index[j] = (int32_t)(pattern[j] % range);
-    memcpy(spec.shape, shape, (size_t)ndim * sizeof *shape);
-    return ag_value(t, &spec, index);
-}
+/* Operators with int32 indices: gather and its adjoint scatter_add, and one_hot; labels.c has those with labels. */
+#include "autograd/ops/index.h"
 
 /* gather */
 static bool gather_shape(ag_tape *t, ag_tensor *y)
@@ -76,7 +25,10 @@ static void gather_forward(const ag_call *c)
     for (int64_t task = 0; task < c->out.shape[0]; task++) {
         const ag_real *x = of_task(&c->in[0], task, sizeof *x);
         const int32_t *index = of_task(&c->in[1], task, sizeof *index);
-        for (int64_t j = 0; j < count; j++, y += row)
+        if (row == 1)   /* of pooling: numbers, not rows */
+            for (int64_t j = 0; j < count; j++)
+                *y++ = x[row_of(index[j], n)];
+        for (int64_t j = 0; j < count && row != 1; j++, y += row)
             memcpy(y, x + row_of(index[j], n) * row, (size_t)row * sizeof *y);
     }
 }
@@ -213,119 +165,4 @@ const ag_op ag_op_one_hot = {
 ag_tensor *ag_one_hot(ag_tape *t, ag_tensor *i, int64_t n)
 {
     return ag_apply(t, &ag_op_one_hot, 1, &i, &(ag_attr){ .i = { n } });
-}
-
-/* hit and cross_entropy: logits [n, c], labels [n] -> [n] */
-static bool per_example_shape(ag_tape *t, ag_tensor *y)
-{
-    const ag_tensor *x = y->in[0], *i = y->in[1];
-    char left[AG_SHAPE_TEXT], right[AG_SHAPE_TEXT];
-    if (!expect(t, y, 0, AG_REAL) || !expect(t, y, 1, AG_INT))
-        return false;
-    if (x->ndim != 2 || i->ndim != 1 || x->shape[0] != i->shape[0] || x->shape[1] < 1)
-        return ag_tape_fail(t, AG_ESHAPE, "%s: logits %s and labels %s; [n, c] and [n] are expected", y->op->name,
-                            ag_shape_text(x, left), ag_shape_text(i, right));
-    ag_set_shape(y, AG_REAL, 1, i->shape);
-    return in_range(t, y, 1, x->shape[1]);
-}
-
-static void each_example(const ag_call *c, ag_real (*score)(const ag_real *logits, int64_t n, int64_t label))
-{
-    int64_t count = c->in[0].shape[1], n = c->in[0].shape[2];
-    ag_real *y = c->out.data;
-    for (int64_t task = 0; task < c->out.shape[0]; task++) {
-        const ag_real *x = of_task(&c->in[0], task, sizeof *x);
-        const int32_t *label = of_task(&c->in[1], task, sizeof *label);
-        for (int64_t j = 0; j < count; j++, x += n)
-            *y++ = score(x, n, row_of(label[j], n));
-    }
-}
-
-static ag_real hit_score(const ag_real *logits, int64_t n, int64_t label)   /* a tie goes to the first, NaN never hits */
-{
-    int64_t best = 0;
-    bool numbers = true;
-    for (int64_t i = 0; i < n; i++) {
-        numbers &= logits[i] == logits[i];
-        if (logits[i] > logits[best])
-            best = i;
-    }
-    return numbers && best == label;
-}
-
-static void hit_forward(const ag_call *c)
-{
-    each_example(c, hit_score);
-}
-
-static ag_tensor *hit_check(ag_tape *t, ag_tensor *const *x)
-{
-    ag_tensor *i = check_index(t, 3, 1, (int64_t[]){ 3 });
-    return ag_hit(t, x[0], i);
-}
-
-const ag_op ag_op_hit = {
-    .name = "hit", .arity = 2, .shape = per_example_shape, .forward = hit_forward, .not_differentiable = true,
-    .check = {{ .n = 1, .in = {{ 2, { 3, 4 } }}, .build = hit_check }},
-};
-
-ag_tensor *ag_hit(ag_tape *t, ag_tensor *logits, ag_tensor *labels)
-{
-    ag_tensor *in[] = { ag_contiguous(t, logits), labels };
-    return ag_apply(t, &ag_op_hit, 2, in, NULL);
-}
-
-enum { EXP_BLOCK = 512 };
-
-AG_KERNEL static ag_real cross_entropy_score(const ag_real *logits, int64_t n, int64_t label)
-{
-    ag_real max = vec_row_max(logits, n), sum = 0, e[EXP_BLOCK];
-    for (int64_t at = 0; at < n; at += EXP_BLOCK) {
-        const ag_real *restrict x = logits + at;
-        int64_t count = n - at < EXP_BLOCK ? n - at : EXP_BLOCK;
-        for (int64_t i = 0; i < count; i++)
-            e[i] = vec_exp(x[i] - max);
-        sum += vec_row_sum(e, count);
-    }
-    return vec_log(sum) + max - logits[label];
-}
-
-static void cross_entropy_forward(const ag_call *c)
-{
-    each_example(c, cross_entropy_score);
-}
-
-/* d y / d logits = softmax(logits) - one_hot(labels) */
-static ag_tensor *excess(ag_tape *t, ag_tensor *y)
-{
-    return ag_sub(t, ag_softmax(t, y->in[0]), ag_one_hot(t, y->in[1], y->in[0]->shape[1]));
-}
-
-static ag_tensor *cross_entropy_vjp(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)
-{
-    return k == 0 ? ag_mul(t, excess(t, y), ag_reshape(t, g, 2, (int64_t[]){ y->shape[0], 1 })) : NULL;
-}
-
-static ag_tensor *cross_entropy_jvp(ag_tape *t, ag_tensor *y, ag_tensor *dx, int k)
-{
-    return k == 0 ? ag_sum(t, ag_mul(t, excess(t, y), dx), AG_AXIS(1)) : NULL;
-}
-
-static ag_tensor *cross_entropy_check(ag_tape *t, ag_tensor *const *x)
-{
-    ag_tensor *i = check_index(t, x[0]->shape[1], 1, x[0]->shape);
-    return ag_cross_entropy(t, x[0], i);
-}
-
-const ag_op ag_op_cross_entropy = {
-    .name = "cross_entropy", .arity = 2, .shape = per_example_shape, .forward = cross_entropy_forward,
-    .vjp = cross_entropy_vjp, .jvp = cross_entropy_jvp,
-    .check = {{ .n = 1, .in = {{ 2, { 3, 4 } }}, .build = cross_entropy_check },
-              { .n = 1, .in = {{ 2, { 5, 1 } }}, .build = cross_entropy_check }},
-};
-
-ag_tensor *ag_cross_entropy(ag_tape *t, ag_tensor *logits, ag_tensor *labels)
-{
-    ag_tensor *in[] = { ag_contiguous(t, logits), labels };
-    return ag_apply(t, &ag_op_cross_entropy, 2, in, NULL);
 }

@@ -157,20 +157,39 @@ static bool max_pool2d_index_shape(ag_tape *t, ag_tensor *y)
     return true;
 }
 
-static int32_t first_largest(const ag_real *x, const int64_t *shape, const int64_t *attr, const ag_conv *pad,
-                             const int64_t *at)   /* at: n, row, column, channel */
+enum { LANES = 64 };   /* channels whose largest numbers are kept at once */
+
+/* Of up to LANES channels of one window place behind another: x begins at the channels' first numbers. NaN wins. */
+AG_KERNEL static void keep_larger(const ag_real *restrict x, int32_t place, int64_t channels, ag_real *restrict best, int32_t *restrict at)
 {
-    int32_t best = -1;
+    for (int64_t c = 0; c < channels; c++) {
+        const bool better = best[c] == best[c] && !(x[c] <= best[c]);
+        best[c] = better ? x[c] : best[c];
+        at[c] = better ? place + (int32_t)c : at[c];
+    }
+}
+
+/* at: image, row and column of the result; y: its channels from `channel` on. */
+static void first_largest(const ag_real *x, const int64_t *shape, const int64_t *attr, const ag_conv *pad, const int64_t *at, int64_t channel,
+                          int64_t channels, int32_t *y)
+{
+    ag_real best[LANES];
+    bool any = false;
     for (int64_t ky = 0; ky < attr[WINDOW]; ky++)
         for (int64_t kx = 0; kx < attr[WINDOW]; kx++) {
             int64_t row = at[1] * attr[STRIDE] + ky - pad->top, column = at[2] * attr[STRIDE] + kx - pad->left;
             if (row < 0 || row >= shape[1] || column < 0 || column >= shape[2])
                 continue;
-            int32_t place = (int32_t)(((at[0] * shape[1] + row) * shape[2] + column) * shape[3] + at[3]);
-            if (best < 0 || (x[best] == x[best] && !(x[place] <= x[best])))   /* NaN wins */
-                best = place;
+            int64_t place = ((at[0] * shape[1] + row) * shape[2] + column) * shape[3] + channel;
+            if (any) {
+                keep_larger(x + place, (int32_t)place, channels, best, y);
+                continue;
+            }
+            memcpy(best, x + place, (size_t)channels * sizeof *best);
+            for (int64_t c = 0; c < channels; c++)
+                y[c] = (int32_t)(place + c);
+            any = true;
         }
-    return best;
 }
 
 static void max_pool2d_index_forward(const ag_call *c)
@@ -182,9 +201,10 @@ static void max_pool2d_index_forward(const ag_call *c)
         pad = ag_conv_same(shape[1], shape[2], attr[WINDOW], attr[WINDOW], attr[STRIDE]);
     for (int64_t task = 0; task < c->out.shape[0]; task++) {
         const ag_real *x = (const ag_real *)c->in[0].data + task * c->in[0].stride[0];
-        for (int64_t i = 0; i < ag_product(4, out); i++) {
-            int64_t at[] = { i / (out[1] * out[2] * out[3]), i / (out[2] * out[3]) % out[1], i / out[3] % out[2], i % out[3] };
-            *y++ = first_largest(x, shape, attr, &pad, at);
+        for (int64_t i = 0; i < out[0] * out[1] * out[2]; i++, y += out[3]) {
+            int64_t at[] = { i / (out[1] * out[2]), i / out[2] % out[1], i % out[2] };
+            for (int64_t j = 0; j < out[3]; j += LANES)
+                first_largest(x, shape, attr, &pad, at, j, out[3] - j < LANES ? out[3] - j : LANES, y + j);
         }
     }
 }

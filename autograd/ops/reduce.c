@@ -1,6 +1,6 @@
 /* Reductions over sets of axes, over the tasks, and softmax along the last axis. */
 #include "autograd/op.h"
-#include "autograd/vecmath.h"
+#include "autograd/ops/rows.h"
 
 /* Merged axes of a reduction, outermost first; out_stride 0 marks a reduced axis. */
 typedef struct reduction {
@@ -255,31 +255,6 @@ static bool rows_shape(ag_tape *t, ag_tensor *y)
         return ag_tape_fail(t, AG_ESHAPE, "%s: a tensor of numbers with at least one axis is expected", y->op->name);
     ag_set_shape(y, AG_REAL, x->ndim, x->shape);
     return true;
-}
-
-/* Of a block of rows at a time: their largest entries, y = exp(x - largest) as one run, and the sums of that. */
-enum { ROWS = 32, ROW_BLOCK = 1024 };
-
-typedef struct row_block {
-    ag_real max[ROWS], sum[ROWS];
-} row_block;
-
-static int64_t rows_together(int64_t n)
-{
-    return n >= ROW_BLOCK ? 1 : ROW_BLOCK / n < ROWS ? ROW_BLOCK / n : ROWS;
-}
-
-AG_KERNEL static void exp_rows(const ag_real *restrict x, ag_real *restrict y, int64_t rows, int64_t n, row_block *restrict b)
-{
-    for (int64_t r = 0; r < rows; r++) {
-        const ag_real max = b->max[r] = vec_row_max(x + r * n, n);
-        for (int64_t i = r * n; i < (r + 1) * n; i++)
-            y[i] = x[i] - max;
-    }
-    for (int64_t i = 0; i < rows * n; i++)
-        y[i] = vec_exp(y[i]);
-    for (int64_t r = 0; r < rows; r++)
-        b->sum[r] = vec_row_sum(y + r * n, n);
 }
 
 AG_KERNEL static void softmax_rows(const ag_real *restrict x, ag_real *restrict y, int64_t rows, int64_t n)

@@ -182,6 +182,34 @@ START_TEST(cross_entropy_equals_its_composition_to_the_second_order)
 }
 END_TEST
 
+START_TEST(cross_entropy_of_many_short_and_of_long_rows_equals_its_composition)
+{
+    static const int64_t sizes[][2] = { { 70, 20 }, { 33, 1 }, { 3, 1024 }, { 2, 2500 } };
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        int64_t rows = sizes[s][0], n = sizes[s][1];
+        int32_t label[70];
+        ag_random r;
+        ag_random_init(&r, s, AG_STREAM_USER, 0, 0);
+        for (int64_t i = 0; i < rows; i++)
+            label[i] = (int32_t)ag_random_below(&r, (uint32_t)n);
+        ag_tape *t = eager(1);
+        ag_tensor *x = random_leaf(t, &r, &(ag_spec){ SHAPE(rows, n) }, -3, 3, NULL), *w = random_leaf(t, &r, &(ag_spec){ SHAPE(rows) }, -1, 1, NULL);
+        ag_tensor *i = ag_value(t, &(ag_spec){ .dtype = AG_INT, SHAPE(rows) }, label), *g[2];
+        ag_tensor *y[] = { ag_cross_entropy(t, x, i), ag_neg(t, ag_sum(t, ag_mul(t, ag_log_softmax(t, x), ag_one_hot(t, i, n)), AG_AXIS(1))) };
+        for (int k = 0; k < 2; k++)
+            ck_assert_int_eq(ag_grad(t, y[k], w, 1, &x, &g[k]), AG_OK);
+        ag_real *a = read_all(y[0]), *b = read_all(y[1]), *da = read_all(g[0]), *db = read_all(g[1]);
+        expect(!differ(a, b, rows, 10 * TIGHT), "[%d,%d]: %s", (int)rows, (int)n, differ(a, b, rows, 10 * TIGHT));
+        expect(!differ(da, db, rows * n, TIGHT), "gradient [%d,%d]: %s", (int)rows, (int)n, differ(da, db, rows * n, TIGHT));
+        free(a);
+        free(b);
+        free(da);
+        free(db);
+        finish(t);
+    }
+}
+END_TEST
+
 START_TEST(cross_entropy_survives_huge_logits)
 {
     ag_tape *t = eager(1);
@@ -268,5 +296,5 @@ END_TEST
 
 TEST_MAIN(logsumexp_is_the_logarithm_of_the_sum_over_any_axes, logsumexp_survives_huge_numbers_of_both_signs,
           compositions_pass_the_checker_with_and_without_tasks, cross_entropy_equals_its_composition_to_the_second_order,
-          cross_entropy_survives_huge_logits, batch_norm_normalises_each_channel_over_batch_and_places,
+          cross_entropy_of_many_short_and_of_long_rows_equals_its_composition, cross_entropy_survives_huge_logits, batch_norm_normalises_each_channel_over_batch_and_places,
           layer_norm_normalises_each_row, a_norm_of_a_number_is_an_error_and_leaves_no_loose_pointers)

@@ -98,6 +98,14 @@ static ag_tensor *apply_op(ag_tape *t, const ag_op *op, int n, ag_tensor *const 
         return ag_avg_pool2d(t, x[0], a->i[0], a->i[1]);
     if (op == &ag_op_avg_pool2d_grad)
         return ag_avg_pool2d_grad(t, x[0], a->i[0], a->i[1], a->i[2], a->i[3]);
+    if (op == &ag_op_product_sum)
+        return ag_product_sum(t, x[0], x[1], (unsigned)a->i[0]);
+    if (op == &ag_op_moments)
+        return ag_moments(t, x[0], (unsigned)a->i[0], a->f[0]);
+    if (op == &ag_op_standardise_grad)
+        return ag_standardise_grad(t, x[0], x[1], x[2], (unsigned)a->i[0]);
+    if (op == &ag_op_scale_shift)
+        return ag_scale_shift(t, x[0], x[1], x[2]);
     return ag_apply(t, op, n, x, a);
 }
 
