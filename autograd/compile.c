@@ -1,5 +1,5 @@
 /* From a symbolic tape to a program: what the outputs do not need is left out (repeats were never recorded), the rest
- * is ordered by stage, and every value gets a place by its lifetime. */
+ * is put in order (schedule.c), and every value that is kept gets a place by its lifetime. */
 #include "autograd/program.h"
 #include "autograd/tape_internal.h"
 
@@ -13,7 +13,7 @@ typedef struct compiler {
     int n_out;
     ag_tensor **out;                 /* outputs, each with memory of its own */
     bool *needed;
-    int64_t *at;                     /* index of the instruction that makes the node */
+    ag_schedule order;
     int32_t *base;                   /* where root nodes live, AG_BASE_ARENA by default */
     int64_t *buffer_of;              /* root nodes in the arena: index of their buffer; -1 */
     size_t *offset;                  /* root nodes elsewhere: bytes from their base */
@@ -57,22 +57,10 @@ static void mark_needed(compiler *c)
             c->needed[c->t->node[id]->in[k]->id] = true;
 }
 
-static bool has_instruction(const compiler *c, const ag_tensor *y)
+/* Whether an instruction writes the node's numbers to memory. */
+static bool is_made(const compiler *c, int64_t id)
 {
-    return c->needed[y->id] && y->op && !y->op->view && ag_total(c->t, y) > 0;
-}
-
-/* Numbers the instructions by stage, then by id. */
-static void order_instructions(compiler *c)
-{
-    int64_t n = 0;
-    for (int stage = 0; stage < AG_MAX_STAGES; stage++) {
-        c->p->stage_begin[stage] = n;
-        for (int64_t id = 0; id < c->n_node; id++)
-            if (has_instruction(c, c->t->node[id]) && c->t->node[id]->stage == stage)
-                c->at[id] = n++;
-    }
-    c->p->stage_begin[AG_MAX_STAGES] = c->p->n_instruction = n;
+    return c->order.made_by[id] >= 0 && c->order.stored[id];
 }
 
 /* Gives inputs and outputs their bases, constants their offsets, and the rest a buffer. */
@@ -96,7 +84,7 @@ static void choose_bases(compiler *c)
         c->base[c->out[i]->id] = next_input++;
     c->p->n_base = next_input;
     for (int64_t id = 0; id < c->n_node; id++)
-        if (has_instruction(c, c->t->node[id]) && c->base[id] == AG_BASE_ARENA)
+        if (is_made(c, id) && c->base[id] == AG_BASE_ARENA)
             c->buffer_of[id] = c->n_buffer++;
 }
 
@@ -104,54 +92,85 @@ static void choose_bases(compiler *c)
  * stage may run again. */
 static void find_lifetimes(compiler *c)
 {
+    const ag_schedule *s = &c->order;
     for (int64_t id = 0; id < c->n_node; id++) {
         const ag_tensor *y = c->t->node[id];
         if (c->buffer_of[id] >= 0)
-            c->buffer[c->buffer_of[id]] = (ag_buffer){ .first = c->at[id], .last = c->at[id],
+            c->buffer[c->buffer_of[id]] = (ag_buffer){ .first = s->made_by[id], .last = s->made_by[id],
                 .bytes = (size_t)ag_total(c->t, y) * ag_dtype_bytes(y->dtype) };
     }
-    for (int64_t id = 0; id < c->n_node; id++) {
-        const ag_tensor *y = c->t->node[id];
-        if (!has_instruction(c, y))
-            continue;
-        for (int k = 0; k < y->n_in; k++) {
-            const ag_tensor *root = y->in[k]->root;
-            if (c->buffer_of[root->id] < 0)
-                continue;
-            ag_buffer *b = &c->buffer[c->buffer_of[root->id]];
-            int64_t last = root->stage < y->stage ? c->p->n_instruction : c->at[id];
-            b->last = last > b->last ? last : b->last;
+    for (int64_t i = 0; i < s->n_item; i++)
+        for (int64_t e = s->item[i].first; e < s->item[i].first + s->item[i].n; e++) {
+            const ag_tensor *y = c->t->node[s->entry[e]];
+            for (int k = 0; k < y->n_in; k++) {
+                const ag_tensor *root = y->in[k]->root;
+                if (c->buffer_of[root->id] < 0 || ag_item_holds(s, i, root->id))
+                    continue;
+                ag_buffer *b = &c->buffer[c->buffer_of[root->id]];
+                int64_t last = root->stage < s->item[i].stage ? s->n_item : i;
+                b->last = last > b->last ? last : b->last;
+            }
         }
-    }
 }
 
-static ag_place place_of(const compiler *c, const ag_tensor *x)
+static ag_place place_of(const void *ctx, const ag_tensor *x)
 {
+    const compiler *c = ctx;
     const ag_tensor *root = x->root;
     size_t start = c->buffer_of[root->id] >= 0 ? c->buffer[c->buffer_of[root->id]].offset : c->offset[root->id];
     return (ag_place){ c->base[root->id], (int64_t)start + x->offset * (int64_t)ag_dtype_bytes(x->dtype) };
 }
 
+static void emit_one(compiler *c, const ag_tensor *y, ag_instruction *ins)
+{
+    ins->attr = y->attr;
+    ag_call_init(&ins->call, y);
+    ins->call.attr = &ins->attr;
+    ins->out = place_of(c, y);
+    for (int k = 0; k < y->n_in; k++)
+        ins->in[k] = place_of(c, y->in[k]);
+}
+
+static size_t scratch_of(const ag_instruction *ins)
+{
+    if (ins->fused)
+        return ag_fused_scratch(ins->fused);
+    return ins->call.op->scratch ? ins->call.op->scratch(&ins->call) : 0;
+}
+
 static void emit(compiler *c)
 {
+    const ag_schedule *s = &c->order;
     size_t scratch = 0;
-    for (int64_t id = 0; id < c->n_node; id++) {
-        const ag_tensor *y = c->t->node[id];
-        if (!has_instruction(c, y))
-            continue;
-        ag_instruction *ins = &c->p->instruction[c->at[id]];
-        ins->stage = y->stage;
-        ins->attr = y->attr;
-        ag_call_init(&ins->call, y);
-        ins->call.attr = &ins->attr;
-        ins->out = place_of(c, y);
-        for (int k = 0; k < y->n_in; k++)
-            ins->in[k] = place_of(c, y->in[k]);
-        size_t bytes = y->op->scratch ? y->op->scratch(&ins->call) : 0;
+    for (int64_t i = 0; i < s->n_item; i++) {
+        ag_instruction *ins = &c->p->instruction[i];
+        ins->stage = (int)s->item[i].stage;
+        if (s->item[i].n > 1)
+            ins->fused = ag_fused_build(c->p, s, i, place_of, c);
+        else
+            emit_one(c, c->t->node[s->entry[s->item[i].first]], ins);
+        size_t bytes = scratch_of(ins);
         scratch = bytes > scratch ? bytes : scratch;
     }
     c->p->scratch_offset = c->p->arena_bytes;
     c->p->arena_bytes += (scratch + 63) / 64 * 64;
+}
+
+/* Room for the fused instructions' parts, as many as there can be. */
+static ag_code allocate_fused(compiler *c, ag_error *err)
+{
+    const ag_schedule *s = &c->order;
+    int64_t n = 0, n_step = 0, n_load = 0;
+    for (int64_t i = 0; i < s->n_item; i++)
+        for (int64_t e = s->item[i].first; s->item[i].n > 1 && e < s->item[i].first + s->item[i].n; e++) {
+            n += e == s->item[i].first;
+            n_step++;
+            n_load += c->t->node[s->entry[e]]->n_in;
+        }
+    AG_TRY(err, allocate((void **)&c->p->fused, n, sizeof *c->p->fused, err));
+    AG_TRY(err, allocate((void **)&c->p->step, n_step, sizeof *c->p->step, err));
+    AG_TRY(err, allocate((void **)&c->p->load, n_load, sizeof *c->p->load, err));
+    return allocate((void **)&c->p->store, n_step, sizeof *c->p->store, err);
 }
 
 static ag_code copy_constants(compiler *c, ag_error *err)
@@ -175,15 +194,18 @@ static ag_code build(compiler *c, int n_out, ag_tensor *const *outs, ag_error *e
     c->n_out = c->p->n_output = n_out;
     c->p->n_input = (int)c->t->n_input;
     AG_TRY(err, allocate((void **)&c->needed, c->n_node, sizeof *c->needed, err));
-    AG_TRY(err, allocate((void **)&c->at, c->n_node, sizeof *c->at, err));
     AG_TRY(err, allocate((void **)&c->base, c->n_node, sizeof *c->base, err));
     AG_TRY(err, allocate((void **)&c->buffer_of, c->n_node, sizeof *c->buffer_of, err));
     AG_TRY(err, allocate((void **)&c->offset, c->n_node, sizeof *c->offset, err));
     mark_needed(c);
-    order_instructions(c);
+    AG_TRY(err, ag_schedule_make(&c->order, c->t, c->n_node, c->needed, c->n_out, c->out, err));
+    memcpy(c->p->stage_begin, c->order.stage_begin, sizeof c->p->stage_begin);
+    c->p->n_instruction = c->order.n_item;
+    c->p->n_operator = c->order.n_entry;
     choose_bases(c);
     AG_TRY(err, allocate((void **)&c->buffer, c->n_buffer, sizeof *c->buffer, err));
     AG_TRY(err, allocate((void **)&c->p->instruction, c->p->n_instruction, sizeof *c->p->instruction, err));
+    AG_TRY(err, allocate_fused(c, err));
     find_lifetimes(c);
     AG_TRY(err, ag_plan_buffers(c->n_buffer, c->buffer, &c->p->arena_bytes, err));
     emit(c);
@@ -199,7 +221,7 @@ ag_code ag_compile(ag_tape *t, int n_out, ag_tensor *const *outs, ag_program **p
     ag_code code = build(&c, n_out, outs, err);
     ag_free(c.out);
     ag_free(c.needed);
-    ag_free(c.at);
+    ag_schedule_release(&c.order);
     ag_free(c.base);
     ag_free(c.buffer_of);
     ag_free(c.offset);
@@ -216,13 +238,17 @@ void ag_program_free(ag_program *p)
     if (!p)
         return;
     ag_free(p->instruction);
+    ag_free(p->fused);
+    ag_free(p->step);
+    ag_free(p->load);
+    ag_free(p->store);
     ag_free(p->constants);
     ag_free(p);
 }
 
 int64_t ag_program_instructions(const ag_program *p)
 {
-    return p->n_instruction;
+    return p->n_operator;
 }
 
 size_t ag_program_bytes(const ag_program *p)
@@ -243,16 +269,34 @@ static int place_text(char *to, size_t size, const ag_program *p, ag_place at, c
     return used < (int)size ? used + snprintf(to + used, size - (size_t)used, "]") : used;
 }
 
+/* One operator of a fused instruction: m for memory (loads, then stores), t for temporaries. */
+static size_t step_text(char *to, const ag_instruction *ins, int k)
+{
+    const ag_fused *f = ins->fused;
+    const ag_fused_step *step = &f->step[k];
+    int n_memory = f->n_load + f->n_store;
+    int used = sprintf(to, "%d %s%s", ins->stage, step->op->name, k ? " |" : " (");
+    for (int i = -1; i < step->n_in; i++) {
+        int at = i < 0 ? step->out : step->in[i];
+        used += sprintf(to + used, " %c%d", at < n_memory ? 'm' : 't', at < n_memory ? at : at - n_memory);
+    }
+    return (size_t)(used + sprintf(to + used, " [%lld]%s\n", (long long)f->total, k == f->n_step - 1 ? " )" : ""));
+}
+
 char *ag_program_text(const ag_program *p)
 {
     enum { LINE = 640 };
-    char *text = ag_alloc((size_t)(p->n_instruction + 1) * LINE);
+    char *text = ag_alloc((size_t)(p->n_operator + 1) * LINE);
     if (!text)
         return NULL;
     size_t used = 0;
     for (int64_t i = 0; i < p->n_instruction; i++) {
         const ag_instruction *ins = &p->instruction[i];
         char line[LINE];
+        for (int k = 0; ins->fused && k < ins->fused->n_step; k++)
+            used += step_text(text + used, ins, k);
+        if (ins->fused)
+            continue;
         int n = snprintf(line, sizeof line, "%d %s", ins->stage, ins->call.op->name);
         n += place_text(line + n, sizeof line - (size_t)n, p, ins->out, &ins->call.out);
         for (int k = 0; k < ins->call.n_in && n < LINE - 80; k++)

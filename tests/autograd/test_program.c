@@ -267,17 +267,81 @@ START_TEST(buffers_that_live_together_never_overlap)
 }
 END_TEST
 
-/* The programs' own memory: a chain of many steps needs two buffers, not as many as steps. */
+/* The programs' own memory: a chain of many products needs two buffers, not as many as steps. */
 START_TEST(a_chain_uses_its_memory_again)
 {
     ag_tape *t = ag_tape_new(&(ag_tape_options){ .symbolic = true }, NULL);
-    ag_tensor *y = ag_input(t, &(ag_spec){ SHAPE(1000) });
+    ag_tensor *w = ag_input(t, &(ag_spec){ SHAPE(30, 30) }), *y = w;
     ag_program *p;
     for (int i = 0; i < 50; i++)
-        y = ag_tanh(t, y);
+        y = ag_matmul(t, y, w);
     ck_assert_int_eq(ag_compile(t, 1, &y, &p, NULL), AG_OK);
     ck_assert_int_eq(ag_program_instructions(p), 50);
-    ck_assert_uint_le(ag_program_bytes(p), 2 * (1000 * sizeof(ag_real) + 64));
+    ck_assert_uint_le(ag_program_bytes(p), 2 * (900 * sizeof(ag_real) + 64));
+    ag_program_free(p);
+    ag_tape_free(t);
+}
+END_TEST
+
+static int64_t count_lines(const char *text)
+{
+    int64_t n = 0;
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+/* However long the chain and however large its numbers, what is in between stays in a few tiles. */
+START_TEST(an_elementwise_chain_keeps_nothing_of_what_lies_between)
+{
+    enum { N = 1000000 };
+    ag_tape *t = ag_tape_new(&(ag_tape_options){ .symbolic = true }, NULL);
+    ag_tensor *x = ag_input(t, &(ag_spec){ SHAPE(N) }), *y = x;
+    ag_program *p;
+    for (int i = 0; i < 20; i++)
+        y = ag_add(t, ag_tanh(t, y), x);
+    ck_assert_int_eq(ag_compile(t, 1, &y, &p, NULL), AG_OK);
+    ck_assert_int_eq(ag_program_instructions(p), 40);
+    char *text = ag_program_text(p);
+    ck_assert_int_eq(count_lines(text), 40);
+    ag_free(text);
+    ck_assert_uint_le(ag_program_bytes(p), (N + 10000) * sizeof(ag_real));   /* a group has at most 24 steps, so one value lies between two */
+    ag_program_free(p);
+    ag_tape_free(t);
+}
+END_TEST
+
+/* h = w w is kept for stage 2, which reads it, exp(-h^2) and h exp(-h^2): the last two are computed anew. */
+START_TEST(what_a_later_stage_can_have_again_cheaply_is_not_kept)
+{
+    enum { N = 100 };
+    ag_tape *t = ag_tape_new(&(ag_tape_options){ .symbolic = true }, NULL);
+    ag_tensor *w = ag_input(t, &(ag_spec){ .stage = 1, SHAPE(N, N) }), *v = ag_input(t, &(ag_spec){ .stage = 2, SHAPE(N, N) });
+    ag_tensor *h = ag_matmul(t, w, w), *bell = ag_exp(t, ag_neg(t, ag_square(t, h))), *y = ag_mul(t, h, bell);
+    ag_tensor *outs[] = { ag_sum(t, y, AG_ALL_AXES), ag_add(t, ag_mul(t, v, y), ag_mul(t, ag_mul(t, v, h), bell)) };
+    ag_program *p;
+    ag_frame *f;
+    ag_real *in[2], got[2][1 + N * N], again[N * N];
+    ag_random r;
+    ag_random_init(&r, 1, AG_STREAM_USER, 0, 0);
+    ck_assert_int_eq(ag_compile(t, 2, outs, &p, NULL), AG_OK);
+    ck_assert_int_eq(ag_program_instructions(p), 7 + 4 + 4);       /* stage 1, what of it comes again, stage 2 */
+    ck_assert_uint_le(ag_program_bytes(p), (2 * N * N + 6000) * sizeof(ag_real));   /* h, y, tiles */
+    ck_assert_int_eq(ag_frame_new(p, &f, NULL), AG_OK);
+    for (int i = 0; i < 2; i++) {
+        in[i] = random_reals(&r, N * N, -0.3, 0.3);
+        ag_frame_input(f, i, in[i]);
+        ag_frame_output(f, i, got[i]);
+    }
+    ck_assert_int_eq(ag_frame_run(f, 0, 2, NULL), AG_OK);
+    memcpy(again, got[1], sizeof again);
+    in[1][7] += 1;                                                 /* stage 2 alone, from what is kept */
+    ck_assert_int_eq(ag_frame_run(f, 2, 2, NULL), AG_OK);
+    for (int i = 0; i < N * N; i++)
+        ck_assert((got[1][i] == again[i]) == (i != 7));
+    for (int i = 0; i < 2; i++)
+        free(in[i]);
+    ag_frame_free(f);
     ag_program_free(p);
     ag_tape_free(t);
 }
@@ -491,7 +555,8 @@ START_TEST(what_cannot_be_compiled_is_an_error)
 END_TEST
 
 TEST_MAIN(a_replay_allocates_nothing, a_replay_asks_our_allocator_for_nothing, threads_share_a_program_and_get_the_bits_of_one_thread,
-          buffers_that_live_together_never_overlap, a_chain_uses_its_memory_again, dead_code_is_gone_and_repeats_are_recorded_once,
+          buffers_that_live_together_never_overlap, a_chain_uses_its_memory_again,
+          an_elementwise_chain_keeps_nothing_of_what_lies_between, what_a_later_stage_can_have_again_cheaply_is_not_kept, dead_code_is_gone_and_repeats_are_recorded_once,
           what_was_rewound_is_not_found_again_and_what_was_not_is,
           an_unbound_input_or_output_and_stages_that_are_not_there_are_errors,
           outputs_may_be_inputs_views_constants_repeated_and_empty, an_index_tensor_may_be_an_output_once,
