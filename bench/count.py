@@ -1,6 +1,7 @@
 """Instructions of fixed small cases, counted by valgrind and compared with bench/baseline.json; called by ./dev bench count.
 
     ./dev bench count            fails where a case needs 5 % more or fewer than the baseline says
+    ./dev bench count CONV       only the cases whose name has this in it
     ./dev bench count --write    makes the baseline anew
 
 Counted is what our own program does, C library left out (its variants differ by processor), in bench_steady, the replays
@@ -78,16 +79,20 @@ def compiler(build):
 def main():
     p = argparse.ArgumentParser(prog="./dev bench count", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--build", required=True, help=argparse.SUPPRESS)
+    p.add_argument("part", nargs="?", default="", help="only cases whose name has this in it")
     p.add_argument("--write", action="store_true", help="make bench/baseline.json anew")
     a = p.parse_args()
     counts, wrong, here = {}, 0, compiler(a.build)
     known = {"compiler": here, "instructions": {}}
-    if os.path.exists(BASELINE) and not a.write:
+    cases = {n: row for n, row in CASES.items() if a.part.lower() in n.lower()}
+    if not cases:
+        measure.fail(f"count: '{a.part}' is in none of: {'; '.join(CASES)}")
+    if os.path.exists(BASELINE):
         with open(BASELINE) as f:
             known = json.load(f)
     elif not a.write:
         measure.fail(f"count: no {BASELINE}; --write makes it")
-    for name, row in CASES.items():
+    for name, row in cases.items():
         with tempfile.TemporaryDirectory() as folder:
             counts[name] = count(a.build, name, row, folder)
         before = known["instructions"].get(name)
@@ -102,12 +107,14 @@ def main():
         print(f"{'FAILED ' if failed else '       '}{name:40}{counts[name]:>16,}  {verdict}", flush=True)
     if a.write:
         with open(BASELINE, "w") as f:
-            json.dump({"compiler": here, "kernels": "avx2", "what": "instructions of one meta-iteration", "instructions": counts}, f, indent=1)
+            kept = {**known["instructions"], **counts}
+            json.dump({"compiler": here, "kernels": "avx2", "what": "instructions of one meta-iteration",
+                       "instructions": {n: kept[n] for n in CASES if n in kept}}, f, indent=1)
             f.write("\n")
     elif wrong:
         if known["compiler"] != here:
             measure.say(f"count: the baseline is of {known['compiler']}, this is {here}")
-        measure.fail(f"count: {wrong} of {len(CASES)} cases left the band; after a change that means it: ./dev bench count --write")
+        measure.fail(f"count: {wrong} of {len(cases)} cases left the band; after a change that means it: ./dev bench count --write")
     return 0
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import workloads
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Relative difference of the meta-gradients and of the first loss that float32 explains: summed in another order, and at Omniglot's
-# inner rate 0.4 through a batch norm over few places.
-GRADIENT_TOLERANCE, LOSS_TOLERANCE = 5e-3, 1e-4
+# Relative difference of the meta-gradients and of the first loss that float32 explains. A row may say its own: where several steps go
+# through batch norms over few places and kinks of relu and pooling, float32 is that far from float64 whoever computes it.
+GRADIENT_TOLERANCE, LOSS_TOLERANCE = 1e-3, 1e-4
 
 
 def say(text):
@@ -87,6 +87,7 @@ def gemm_peak(programs, threads):
 
 def compare(name, row, results, gradients):
     """The greatest relative differences from ours; ends the program where they are not the same work."""
+    tolerance = row.get("tolerance", GRADIENT_TOLERANCE)
     ours, worst = np.fromfile(gradients["metalora"], np.float32), {"gradient": 0.0, "loss0": 0.0, "loss": 0.0}
     if not np.isfinite(ours).all() or not np.linalg.norm(ours) > 0:
         fail(f"{name}: our meta-gradient is zero or not finite")
@@ -96,8 +97,8 @@ def compare(name, row, results, gradients):
             fail(f"{name}: {peer}'s meta-gradient has {theirs.size} numbers, ours {ours.size}")
         distance = float(np.linalg.norm(theirs.astype(float) - ours) / np.linalg.norm(ours.astype(float)))
         loss = {k: abs(results[peer][k] / results["metalora"][k] - 1) for k in ("loss0", "loss")}
-        if not distance <= GRADIENT_TOLERANCE or not loss["loss0"] <= LOSS_TOLERANCE:
-            fail(f"{name}: {peer} does not do the same work: meta-gradients differ by {distance:.1e} (up to {GRADIENT_TOLERANCE:g} is rounding), "
+        if not distance <= tolerance or not loss["loss0"] <= LOSS_TOLERANCE:
+            fail(f"{name}: {peer} does not do the same work: meta-gradients differ by {distance:.1e} (up to {tolerance:g} is rounding), "
                  f"losses are {results[peer]['loss0']:.7g} and {results['metalora']['loss0']:.7g}")
         worst = {"gradient": max(worst["gradient"], distance), "loss0": max(worst["loss0"], loss["loss0"]), "loss": max(worst["loss"], loss["loss"])}
     return worst
