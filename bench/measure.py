@@ -11,8 +11,8 @@ import numpy as np
 import workloads
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Relative difference of the meta-gradients and of the first loss that float32 explains. A row may say its own: where several steps go
-# through batch norms over few places and kinks of relu and pooling, float32 is that far from float64 whoever computes it.
+# Relative difference of the meta-gradients and of the first loss that float32 explains. A row may say its own: after several
+# steps through kinks of relu and pooling, one that some program's rounding crosses moves the whole gradient (docs/performance.md).
 GRADIENT_TOLERANCE, LOSS_TOLERANCE = 1e-3, 1e-4
 
 

@@ -104,7 +104,8 @@ def main():
         known[name] = {**record, "machine": machine()}
         store(path, known)
     if "scaling" in a.names:
-        store(grown, {"machine": machine(), **scaling.measure_all(programs)})
+        for name, curve in scaling.curves(programs):
+            store(grown, {"machine": machine(), "curves": {**load(grown).get("curves", {}), name: curve}})
     report.write(a.results, load(path), load(grown))
     if a.quick:
         print(json.dumps({n: measure.summary(r) for n, r in load(path).items()}, indent=1))
