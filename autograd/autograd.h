@@ -148,6 +148,7 @@ char *ag_program_text(const ag_program *p);
 ag_code ag_frame_new(const ag_program *p, ag_frame **f, ag_error *err);
 void ag_frame_free(ag_frame *f);                       /* NULL is allowed */
 size_t ag_frame_bytes(const ag_frame *f);              /* all its memory; 0 for NULL [bytes] */
+size_t ag_program_frame_bytes(const ag_program *p);    /* of each frame of p [bytes] */
 void ag_frame_input(ag_frame *f, int i, const void *data);
 void ag_frame_output(ag_frame *f, int i, void *data);
 ag_code ag_frame_run(ag_frame *f, int first_stage, int last_stage, ag_error *err);

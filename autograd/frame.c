@@ -44,13 +44,16 @@ void ag_frame_free(ag_frame *f)
     ag_free(f);
 }
 
-size_t ag_frame_bytes(const ag_frame *f)
+size_t ag_program_frame_bytes(const ag_program *p)
 {
-    if (!f)
-        return 0;
-    const ag_program *p = f->program;
+    const ag_frame *f;
     return sizeof *f + p->arena_bytes + (size_t)p->n_base * sizeof *f->base + (size_t)p->n_instruction * sizeof *f->call +
            (size_t)(p->n_operand + 1) * sizeof *f->operand;
+}
+
+size_t ag_frame_bytes(const ag_frame *f)
+{
+    return f ? ag_program_frame_bytes(f->program) : 0;
 }
 
 static void bind(ag_frame *f, int base, void *data)

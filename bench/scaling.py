@@ -27,6 +27,8 @@ def curves(programs):
 
     yield curve("steps", "sinusoid, 25 tasks, chunks of 5", "inner steps",
                 [point(programs, "w1", workloads.SINUSOID, n, "--steps", str(n)) for n in STEPS])
+    yield curve("steps computed again", "sinusoid, nothing kept of inner steps", "inner steps",
+                [point(programs, "w1", workloads.SINUSOID, n, "--steps", str(n), "--keep", "0") for n in STEPS])
     yield curve("tasks", "conv4-64, 5-way, 1 query", "tasks",
                 [point(programs, "scaling-one-query", ONE_QUERY, n, "--tasks", str(n)) for n in TASKS])
     yield curve("ways", "conv4-64, 8 tasks, 1 query", "classes",

@@ -113,6 +113,7 @@ typedef struct xp_outer {
     double lr_final;             /* end of linear and cosine */
     int64_t meta_batch, iterations, chunk;   /* chunk: tasks computed together; results depend on it, not on threads.
                                               * iterations are 0 with the algorithm none */
+    int64_t keep_memory;                     /* exact MAML: of each thread, for the results of inner steps [MB] */
     double clip_value, clip_norm;            /* 0: off */
     int64_t cg_steps;                        /* imaml: of the conjugate gradients */
     double weight_decay;                     /* adam: decoupled */

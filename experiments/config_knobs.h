@@ -152,6 +152,9 @@ XP_KNOB(INT, outer.meta_batch, "4", "[1, 100000]", "tasks", "tasks whose meta-gr
 XP_KNOB(INT, outer.iterations, "10000", "[0, 1000000000]", "iterations", "outer steps; with outer.algorithm none 0")
 XP_KNOB(INT, outer.chunk, "(4, or outer.meta_batch if that is less)", "[1, 100000]", "tasks",
         "tasks computed together. Results depend on it in the last bits, and never on the number of threads")
+XP_KNOB(INT, outer.keep_memory, "512", "[0, 1000000]", "MB",
+        "exact MAML: of each thread, to keep what inner steps leave for their second derivatives; what does not fit is computed again, "
+        "which changes no result; 0: memory does not grow with inner.steps")
 XP_KNOB(REAL, outer.clip_value, "0.0", "[0, 1e6]", "", "each number of the meta-gradient is cut to this; 0: off")
 XP_KNOB(REAL, outer.clip_norm, "0.0", "[0, 1e6]", "", "the meta-gradient is shortened to this norm; 0: off")
 XP_KNOB(INT, outer.cg_steps, "5", "[1, 1000]", "steps", "imaml: conjugate-gradient steps for the implicit meta-gradient")

@@ -57,6 +57,7 @@ meta_options xp_learner_options(const xp_maml_run *r, const xp_episode_size *siz
         .support_capacity = size->support_capacity,
         .query_capacity = size->query_capacity,
         .chunk = c->outer.chunk,
+        .keep_bytes = c->outer.keep_memory * 1000000,
         .threads = r->x->o->threads,
     };
 }

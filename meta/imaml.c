@@ -40,7 +40,7 @@ static void combine_task(const meta_learner *l, int64_t task, double ca, ag_real
 static ag_code product(const meta_learner *l, meta_worker *w, const ag_real *v, ag_error *err)
 {
     memcpy(w->tangent, v, (size_t)(l->chunk * l->plan.n_adapted) * sizeof *v);
-    return ag_frame_run(w->later, 2, 2, err);
+    return ag_frame_run(w->later[0], 2, 2, err);
 }
 
 /* One step of conjugate gradients for each task: residual cg[0], direction cg[1], solution x. */
@@ -67,8 +67,8 @@ static ag_code solve(const meta_learner *l, meta_worker *w, const meta_state *s,
     const ag_real *phi = meta_last_theta(l, w);
     if (!phi)
         return AG_OK;
-    meta_bind_params(&l->plan, w->later, l->chunk, s->values, phi, w->start_values);
-    AG_TRY(err, ag_frame_run(w->later, 0, 1, err));
+    meta_bind_params(&l->plan, w->later[0], l->chunk, s->values, phi, w->start_values);
+    AG_TRY(err, ag_frame_run(w->later[0], 0, 1, err));
     memcpy(w->cg[0], w->lambda, (size_t)size * sizeof *w->lambda);
     memcpy(w->cg[1], w->lambda, (size_t)size * sizeof *w->lambda);
     memset(w->lambda, 0, (size_t)size * sizeof *w->lambda);

@@ -141,12 +141,13 @@ ag_code meta_compile_start(const meta_plan *plan, const meta_program_options *o,
 
 /* One thread's memory. Arrays of adapted values are [chunk * n_adapted], of shared ones [chunk * n_shared]. */
 typedef struct meta_worker {
-    ag_frame *first, *later, *query, *start;
+    ag_frame *first, **later, *query, *start;   /* later [n_later]: learner.c's later_frame says which step has which */
     meta_data data;
     ag_real *theta;                  /* [steps][chunk * n_adapted]: theta_1 .. theta_K */
     ag_real *start_values;           /* like theta_1; only what is made from the support is used */
     ag_real *second;                 /* Adam's, like theta_1 */
-    ag_real *g_first, *g_later, *lambda, *tangent, *hv, *shared, *hv_shared, *rate_grad;
+    ag_real *g_first, *g_later;      /* g_later [n_later][chunk * n_adapted] */
+    ag_real *lambda, *tangent, *hv, *shared, *hv_shared, *rate_grad;
     ag_real *cg[2];                  /* imaml: residual and direction, like theta_1 */
     ag_real *support_loss, *unused_loss, *query_loss, *accuracy;   /* [chunk] */
 } meta_worker;
@@ -159,12 +160,17 @@ struct meta_learner {
     int threads;
     ag_program *first, *later, *query, *start;   /* support at step 0, support at later steps, query, centroid head */
     meta_worker *workers;                /* [threads] */
-    int64_t chunk;
+    int64_t chunk, n_later;              /* n_later: frames for the steps behind the first, each of which keeps one step's results */
     /* results of each chunk, grown when a batch has more: [n_chunk][n] gradients and sums of losses */
     int64_t n_chunk;
     ag_real *chunk_grad;
     struct meta_chunk_result *chunk_result;
 };
+
+/* The frame of step k >= 1, of n_later: the last steps have one each, those before them share frame 0, which the first of the
+ * last steps leaves its results in. */
+int64_t meta_later_frame(const meta_learner *l, int64_t k);
+bool meta_step_is_kept(const meta_learner *l, int64_t k);
 
 /* theta after the last step; NULL before the first. */
 ag_real *meta_last_theta(const meta_learner *l, const meta_worker *w);

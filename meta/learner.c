@@ -27,6 +27,16 @@ static meta_set support_set(const meta_options *o)
     return (meta_set){ o->n_support, o->support_capacity };
 }
 
+/* Only exact MAML comes back to steps between the first and the last. */
+static int64_t later_count(const meta_learner *l)
+{
+    const meta_options *o = &l->options;
+    int64_t between = o->algorithm == META_MAML && !o->first_order ? o->train_steps - 2 : 0;
+    int64_t bytes = (int64_t)ag_program_frame_bytes(l->later) + l->chunk * l->plan.n_adapted * (int64_t)sizeof(ag_real);
+    int64_t room = o->keep_bytes / bytes, kept = between < room ? between : room;
+    return 1 + (kept > 0 ? kept : 0);
+}
+
 static ag_code compile_programs(meta_learner *l, ag_error *err)
 {
     const meta_options *o = &l->options;
@@ -42,6 +52,7 @@ static ag_code compile_programs(meta_learner *l, ag_error *err)
     p.hessian = back->hessian_later;
     if (o->train_steps >= (back->needs_later ? 1 : 2))
         AG_TRY(err, meta_compile_support(&l->plan, &p, &l->later, err));
+    l->n_later = l->later ? later_count(l) : 0;
     p = (meta_program_options){ .n_task = l->chunk, .set = { o->n_query, o->query_capacity }, .support = support_set(o),
                                 .theta_shared = o->train_steps == 0, .gradient = back->query_gradient, .dropout = o->dropout };
     return meta_compile_query(&l->plan, &p, &l->query, err);
@@ -106,12 +117,37 @@ static ag_code start_frame(const meta_learner *l, meta_worker *w, ag_error *err)
     return AG_OK;
 }
 
+static ag_code later_frames(const meta_learner *l, meta_worker *w, ag_error *err)
+{
+    int64_t adapted = l->chunk * l->plan.n_adapted;
+    bool hessian = backward_of(&l->options)->hessian_later;
+    if (!l->later)
+        return AG_OK;
+    w->later = ag_alloc_zero((size_t)l->n_later * sizeof *w->later);
+    AG_REQUIRE(w->later, err, AG_ENOMEM, "meta: no memory for %lld frames", (long long)l->n_later);
+    AG_TRY(err, new_array(&w->g_later, l->n_later * adapted, err));
+    for (int64_t i = 0; i < l->n_later; i++)
+        AG_TRY(err, support_frame(l, w, l->later, hessian, w->g_later + i * adapted, w->unused_loss, &w->later[i], err));
+    return AG_OK;
+}
+
+int64_t meta_later_frame(const meta_learner *l, int64_t k)
+{
+    int64_t i = k - (l->options.train_steps - l->n_later);
+    return i > 0 ? i : 0;
+}
+
+bool meta_step_is_kept(const meta_learner *l, int64_t k)
+{
+    return k == 0 || k >= l->options.train_steps - l->n_later;
+}
+
 static ag_code worker_init(const meta_learner *l, meta_worker *w, ag_error *err)
 {
     const meta_options *o = &l->options;
     int64_t adapted = l->chunk * l->plan.n_adapted, shared = l->chunk * l->plan.n_shared;
     struct { ag_real **array; int64_t n; } arrays[] = {
-        { &w->theta, o->train_steps * adapted }, { &w->g_first, adapted }, { &w->g_later, adapted }, { &w->lambda, adapted },
+        { &w->theta, o->train_steps * adapted }, { &w->g_first, adapted }, { &w->lambda, adapted },
         { &w->tangent, adapted }, { &w->hv, adapted }, { &w->shared, shared }, { &w->hv_shared, shared },
         { &w->rate_grad, adapted }, { &w->support_loss, l->chunk }, { &w->unused_loss, l->chunk },
         { &w->query_loss, l->chunk }, { &w->accuracy, l->chunk },
@@ -125,17 +161,19 @@ static ag_code worker_init(const meta_learner *l, meta_worker *w, ag_error *err)
     AG_TRY(err, query_frame(l, w, err));
     AG_TRY(err, start_frame(l, w, err));
     AG_TRY(err, support_frame(l, w, l->first, back->hessian_first, w->g_first, w->support_loss, &w->first, err));
-    return support_frame(l, w, l->later, back->hessian_later, w->g_later, w->unused_loss, &w->later, err);
+    return later_frames(l, w, err);
 }
 
-static void worker_release(meta_worker *w)
+static void worker_release(meta_worker *w, int64_t n_later)
 {
     ag_real *arrays[] = { w->theta, w->g_first, w->g_later, w->lambda, w->tangent, w->hv, w->shared, w->hv_shared, w->rate_grad,
                           w->support_loss, w->unused_loss, w->query_loss, w->accuracy, w->start_values, w->second, w->cg[0], w->cg[1] };
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         ag_free(arrays[i]);
     ag_frame_free(w->first);
-    ag_frame_free(w->later);
+    for (int64_t i = 0; w->later && i < n_later; i++)
+        ag_frame_free(w->later[i]);
+    ag_free(w->later);
     ag_frame_free(w->query);
     ag_frame_free(w->start);
     meta_data_release(&w->data);
@@ -192,7 +230,7 @@ void meta_learner_free(meta_learner *l)
         return;
     meta_pool_free(l->pool);
     for (int i = 0; l->workers && i < l->threads; i++)
-        worker_release(&l->workers[i]);
+        worker_release(&l->workers[i], l->n_later);
     ag_free(l->workers);
     ag_program_free(l->first);
     ag_program_free(l->later);
@@ -222,10 +260,11 @@ meta_head meta_learner_head(const meta_learner *l)
 
 size_t meta_learner_bytes(const meta_learner *l)
 {
-    int64_t numbers = 6 * l->plan.n_adapted + 2 * l->plan.n_shared + 4;   /* worker_init's arrays but theta */
+    int64_t numbers = (5 + l->n_later) * l->plan.n_adapted + 2 * l->plan.n_shared + 4;   /* worker_init's arrays but theta */
     const meta_worker *w = &l->workers[0];
     size_t each = (size_t)(l->chunk * numbers) * sizeof(ag_real) + meta_data_bytes(&w->data, l->chunk);
-    each += ag_frame_bytes(w->query) + ag_frame_bytes(w->first) + ag_frame_bytes(w->later) + ag_frame_bytes(w->start);
+    each += ag_frame_bytes(w->query) + ag_frame_bytes(w->first) + ag_frame_bytes(w->start);
+    each += l->n_later ? (size_t)l->n_later * ag_frame_bytes(w->later[0]) : 0;
     return (size_t)l->threads * each + (size_t)(l->n_chunk * moved_count(l)) * sizeof *l->chunk_grad;
 }
 
@@ -296,9 +335,10 @@ static ag_code forward_steps(const meta_learner *l, meta_worker *w, const meta_s
     AG_TRY(err, ag_frame_run(w->first, 0, 1, err));
     take_step(l, w, s, rates, 0, w->g_first);
     for (int64_t k = 1; k < steps; k++) {
-        meta_bind_params(&l->plan, w->later, l->chunk, s->values, w->theta + (k - 1) * size, w->start_values);
-        AG_TRY(err, ag_frame_run(w->later, k == 1 ? 0 : 1, 1, err));
-        take_step(l, w, s, rates, k, w->g_later);
+        int64_t i = meta_later_frame(l, k);
+        meta_bind_params(&l->plan, w->later[i], l->chunk, s->values, w->theta + (k - 1) * size, w->start_values);
+        AG_TRY(err, ag_frame_run(w->later[i], k == 1 || i > 0 ? 0 : 1, 1, err));   /* stage 0 where the frame is new to the episodes */
+        take_step(l, w, s, rates, k, w->g_later + i * size);
     }
     return AG_OK;
 }

@@ -7,9 +7,9 @@
  *   lambda_k = lambda_{k+1} - H_k (alpha lambda_{k+1}),  d/d alpha = -sum_k g_k lambda_{k+1}
  *   shared parameters: grad of the query loss - sum_k (mixed derivative)_k (alpha lambda_{k+1})
  *
- * H_k v is stage 2 of the support program, whose stage 1 gave g_k. Only theta_k is kept of each step; the stage-1
- * results of the last step (and of step 0, which has a frame of its own) are still there when its H is needed, those of
- * the steps between are computed again. */
+ * H_k v is stage 2 of the support program, whose stage 1 gave g_k. Of each step theta_k is kept, of step 0, of the
+ * last one and of as many before it as keep_bytes has room for the stage-1 results too; those of the steps between are
+ * computed again. */
 #include "meta/learn_internal.h"
 
 static void subtract(ag_real *restrict x, const ag_real *restrict y, int64_t n)
@@ -21,10 +21,11 @@ static void subtract(ag_real *restrict x, const ag_real *restrict y, int64_t n)
 /* Turns lambda_{k+1} into lambda_k, and adds step k's part to the gradients of the rates and the shared parameters. */
 static ag_code step_back(const meta_learner *l, meta_worker *w, const meta_state *s, const meta_rates *rates, int64_t k, ag_error *err)
 {
-    int64_t steps = l->options.train_steps, size = l->chunk * l->plan.n_adapted;
-    ag_frame *f = k == 0 ? w->first : w->later;
-    const ag_real *g = k == 0 ? w->g_first : w->g_later;
-    if (k > 0 && k < steps - 1) {   /* its intermediates were overwritten by later steps */
+    int64_t size = l->chunk * l->plan.n_adapted;
+    int64_t slot = k == 0 ? 0 : meta_later_frame(l, k);
+    ag_frame *f = k == 0 ? w->first : w->later[slot];
+    const ag_real *g = k == 0 ? w->g_first : w->g_later + slot * size;
+    if (!meta_step_is_kept(l, k)) {
         meta_bind_params(&l->plan, f, l->chunk, s->values, w->theta + (k - 1) * size, w->start_values);
         AG_TRY(err, ag_frame_run(f, 1, 1, err));
     }

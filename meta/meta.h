@@ -70,6 +70,8 @@ typedef struct meta_options {
     int64_t n_support, n_query;  /* examples of a training episode */
     int64_t chunk;               /* tasks computed together; 0: 1. Results depend on it, not on threads */
     int threads;                 /* 0: 1 */
+    int64_t keep_bytes;          /* exact MAML: each thread may use so much memory to keep what inner steps leave for their
+                                    Hessian-vector products; what does not fit is computed again. Changes no bits */
 } meta_options;
 
 typedef struct meta_learner meta_learner;

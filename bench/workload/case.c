@@ -150,6 +150,7 @@ static ag_code set_options(bench_case *c, const bench_changes *change, ag_error 
     o->threads = change->threads ? (int)change->threads : 1;
     o->train_steps = change->steps ? change->steps : o->train_steps;
     o->chunk = change->chunk ? change->chunk : o->chunk;
+    o->keep_bytes = change->keep * 1000000;
     c->n_task = change->tasks ? change->tasks : c->n_task;
     return AG_OK;
 }

@@ -8,7 +8,7 @@
 
 /* What replaces the case's own; 0: the case's. */
 typedef struct bench_changes {
-    int64_t threads, tasks, steps, chunk;
+    int64_t threads, tasks, steps, chunk, keep;   /* keep: memory for inner steps' results [MB] */
     const char *algorithm;       /* maml | fomaml | reptile */
 } bench_changes;
 

@@ -1,6 +1,6 @@
 /* One workload of the benchmark, run by metalora:
  *
- *     bench_workload CASE.safetensors [--threads N] [--tasks N] [--steps K] [--chunk N] [--algorithm NAME]
+ *     bench_workload CASE.safetensors [--threads N] [--tasks N] [--steps K] [--chunk N] [--keep MB] [--algorithm NAME]
  *                                     [--seconds S] [--iterations N] [--gradient FILE]
  *
  * Runs meta-iterations (outer gradient and outer step) for S seconds but at least `check` + 1 of them, or N exactly, and
@@ -16,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_ITERATIONS = 20000 };
+enum { MAX_ITERATIONS = 20000, USUAL_KEEP = 512 };   /* the latter as outer.keep_memory [MB] */
 
 typedef struct bench_run {
     bench_case c;
@@ -146,7 +146,7 @@ static bool parse(bench_arguments *a, int argc, char **argv)
 {
     struct { const char *name; int64_t *count; const char **text; double *real; } known[] = {
         { "--threads", &a->change.threads, NULL, NULL }, { "--tasks", &a->change.tasks, NULL, NULL }, { "--steps", &a->change.steps, NULL, NULL },
-        { "--chunk", &a->change.chunk, NULL, NULL }, { "--algorithm", NULL, &a->change.algorithm, NULL }, { "--seconds", NULL, NULL, &a->seconds },
+        { "--chunk", &a->change.chunk, NULL, NULL }, { "--keep", &a->change.keep, NULL, NULL }, { "--algorithm", NULL, &a->change.algorithm, NULL }, { "--seconds", NULL, NULL, &a->seconds },
         { "--iterations", &a->iterations, NULL, NULL }, { "--gradient", NULL, &a->gradient, NULL },
     };
     a->path = argc > 1 ? argv[1] : NULL;
@@ -169,10 +169,10 @@ static bool parse(bench_arguments *a, int argc, char **argv)
 int main(int argc, char **argv)
 {
     static bench_run r;
-    bench_arguments a = { .seconds = 5 };
+    bench_arguments a = { .seconds = 5, .change.keep = USUAL_KEEP };
     ag_error err = { 0 };
     if (!parse(&a, argc, argv)) {
-        fprintf(stderr, "bench_workload CASE.safetensors [--threads N] [--tasks N] [--steps K] [--chunk N] [--algorithm NAME] [--seconds S] "
+        fprintf(stderr, "bench_workload CASE.safetensors [--threads N] [--tasks N] [--steps K] [--chunk N] [--keep MB] [--algorithm NAME] [--seconds S] "
                         "[--iterations N] [--gradient FILE]\n");
         return 2;
     }

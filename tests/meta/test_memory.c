@@ -59,17 +59,23 @@ typedef struct usage {
     size_t bytes, step_bytes;      /* what the learner says of itself */
 } usage;
 
-static usage measure(const nn_options *model, meta_loss loss, int64_t steps, int threads)
+/* gradient: if given, receives the meta-gradient, which the caller frees. */
+static usage measure_keeping(const nn_options *model, meta_loss loss, int64_t steps, int threads, int64_t keep_bytes, ag_real **gradient)
 {
     nn_model m = test_model(model);
     episodes e;
     episodes_draw(&e, &m, loss, 6, 3, 3);
     counter c = { 0 };
     count_with(&c);
-    meta_options o = { .loss = loss, .inner_lr = 1e-3, .train_steps = steps, .n_support = 3, .n_query = 3, .chunk = 2, .threads = threads };
+    meta_options o = { .loss = loss, .inner_lr = 1e-3, .train_steps = steps, .n_support = 3, .n_query = 3, .chunk = 2, .threads = threads,
+                       .keep_bytes = keep_bytes };
     meta_learner *l = test_learner(&m, &o);
     meta_state s = test_state(l, 1);
-    free(test_gradient(l, &s, &e, NULL));
+    ag_real *grad = test_gradient(l, &s, &e, NULL);
+    if (gradient)
+        *gradient = grad;
+    else
+        free(grad);
     usage u = { .bytes = meta_learner_bytes(l), .step_bytes = meta_learner_step_bytes(l) };
     u.peak = atomic_load(&c.peak);
     u.held = atomic_load(&c.live);
@@ -79,6 +85,11 @@ static usage measure(const nn_options *model, meta_loss loss, int64_t steps, int
     count_with(NULL);
     episodes_release(&e);
     return u;
+}
+
+static usage measure(const nn_options *model, meta_loss loss, int64_t steps, int threads)
+{
+    return measure_keeping(model, loss, steps, threads, 0, NULL);
 }
 
 /* A learner of one step has no program for later steps, so exact equality is from two steps on. */
@@ -103,6 +114,30 @@ START_TEST(a_thousand_steps_need_no_more_memory_than_two_but_for_the_adapted_par
     check_growth(&mlp, META_MSE, 1);
     check_growth(&mlp, META_MSE, 2);
     check_growth(&conv4, META_CROSS_ENTROPY, 1);
+}
+END_TEST
+
+START_TEST(kept_steps_fit_their_memory_and_change_no_bits)
+{
+    enum { STEPS = 6 };
+    ag_real *want = NULL, *got = NULL;
+    nn_model m = test_model(&conv4);
+    usage none = measure_keeping(&conv4, META_CROSS_ENTROPY, STEPS, 1, 0, &want);
+    usage two = measure_keeping(&conv4, META_CROSS_ENTROPY, STEPS, 2, 0, NULL);
+    usage all = measure_keeping(&conv4, META_CROSS_ENTROPY, STEPS, 1, INT64_MAX, &got);
+    int64_t each = (int64_t)(all.bytes - none.bytes) / (STEPS - 2);
+    ck_assert(each > 0 && (int64_t)(all.bytes - none.bytes) == each * (STEPS - 2));
+    ck_assert(memcmp(got, want, (size_t)m.n_value * sizeof *got) == 0);
+    free(got);
+    for (int64_t kept = 0; kept <= STEPS; kept++)
+        for (int64_t more = 0; more < each; more += each - 1) {
+            usage u = measure_keeping(&conv4, META_CROSS_ENTROPY, STEPS, 2, kept * each + more, &got);
+            int64_t fit = kept < STEPS - 2 ? kept : STEPS - 2;
+            ck_assert_int_eq((int64_t)(u.bytes - two.bytes), 2 * fit * each);
+            ck_assert_msg(memcmp(got, want, (size_t)m.n_value * sizeof *got) == 0, "%lld kept", (long long)kept);
+            free(got);
+        }
+    free(want);
 }
 END_TEST
 
@@ -177,7 +212,8 @@ END_TEST
 /* Makes a learner, a state, a gradient and scores; the first failure ends it. */
 static ag_code make_and_use(const nn_model *m, episodes *e, ag_error *err)
 {
-    meta_options o = { .loss = META_CROSS_ENTROPY, .inner_lr = 0.1, .train_steps = 2, .n_support = 3, .n_query = 3, .chunk = 2, .threads = 2 };
+    meta_options o = { .loss = META_CROSS_ENTROPY, .inner_lr = 0.1, .train_steps = 3, .n_support = 3, .n_query = 3, .chunk = 2, .threads = 2,
+                       .keep_bytes = 1 << 20 };
     meta_learner *l = NULL;
     meta_scorer *sc = NULL;
     meta_state s = { 0 };
@@ -225,5 +261,5 @@ START_TEST(every_failed_allocation_is_reported_and_leaves_nothing_behind)
 END_TEST
 
 TEST_MAIN(a_thousand_steps_need_no_more_memory_than_two_but_for_the_adapted_parameters,
-          a_learner_holds_little_more_than_it_says, a_second_gradient_and_any_score_allocate_nothing,
+          kept_steps_fit_their_memory_and_change_no_bits, a_learner_holds_little_more_than_it_says, a_second_gradient_and_any_score_allocate_nothing,
           every_failed_allocation_is_reported_and_leaves_nothing_behind)

@@ -180,6 +180,7 @@ function __metalora_settings
         'outer.meta_batch='\t'tasks whose meta-gradients an outer step averages' \
         'outer.iterations='\t'outer steps; with outer.algorithm none 0' \
         'outer.chunk='\t'tasks computed together. Results depend on it in the last bits, and never on the number of threads' \
+        'outer.keep_memory='\t'exact MAML: of each thread, to keep what inner steps leave for their second derivatives; what does not fit is computed again, which changes no result; 0: memory does not grow with inner.steps' \
         'outer.clip_value='\t'each number of the meta-gradient is cut to this; 0: off' \
         'outer.clip_norm='\t'the meta-gradient is shortened to this norm; 0: off' \
         'outer.cg_steps='\t'imaml: conjugate-gradient steps for the implicit meta-gradient' \
