@@ -8,9 +8,16 @@
 
 #include <check.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Valgrind is fifty times slower and looks for other faults: fewer repetitions will do there. */
+static inline bool test_under_valgrind(void)
+{
+    return getenv("CK_RUN_UNDER_VALGRIND") != NULL;
+}
 
 /* |a - b| <= tolerance * max(1, |a|, |b|); false for NaN. */
 static inline int test_close(double a, double b, double tolerance)

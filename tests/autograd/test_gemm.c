@@ -76,7 +76,7 @@ static void check_shape(ag_random *r, int64_t m, int64_t n, int64_t k, int left,
         check_against_loops(&sets[i], &a, &b, false);
         check_against_loops(&sets[i], &a, &b, true);
     }
-    if (!getenv("CK_RUN_UNDER_VALGRIND"))   /* BLIS 0.9 reads a vector beyond the end of some operands */
+    if (!test_under_valgrind())   /* BLIS 0.9 reads a vector beyond the end of some operands */
         check_against_loops(&(ag_gemm_set){ "BLIS", ag_gemm_blis, NULL }, &a, &b, true);
     free(a.memory);
     free(b.memory);
@@ -333,7 +333,7 @@ START_TEST(threads_without_memory_for_copies_take_turns)
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     return;   /* the sanitizers need memory of their own */
 #endif
-    if (!getenv("CK_RUN_UNDER_VALGRIND"))
+    if (!test_under_valgrind())
         check_threads(true);
 }
 END_TEST

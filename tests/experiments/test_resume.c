@@ -119,7 +119,7 @@ static const xp_run_options quick = { .checkpoint_seconds = 1e-9, .stop = &stop 
 static int kills(void)
 {
     const char *n = getenv("METALORA_TEST_KILLS");
-    return n ? atoi(n) : getenv("CK_RUN_UNDER_VALGRIND") ? 2 : 10;
+    return n ? atoi(n) : test_under_valgrind() ? 2 : 10;
 }
 
 /* Every how many system calls something happens: every one where many kills are asked for; memcheck is slow. */

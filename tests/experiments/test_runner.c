@@ -254,8 +254,7 @@ static void starve_everywhere(const char *yaml, const char *set)
 {
     ag_code code;
     int64_t all = starve(yaml, set, 0, &code), failed = 0;
-    const char *valgrind = getenv("CK_RUN_UNDER_VALGRIND");
-    int64_t step = valgrind ? 1 + all / 20 : 1;
+    int64_t step = test_under_valgrind() ? 1 + all / 20 : 1;
     ck_assert_int_eq(code, AG_OK);
     for (int64_t n = 1; n <= all; n += step) {
         starve(yaml, set, n, &code);

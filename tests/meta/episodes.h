@@ -14,12 +14,6 @@ typedef struct episodes {
     void *support_y, *query_y;
 } episodes;
 
-/* Valgrind is fifty times slower and looks for other faults: fewer repetitions will do there. */
-static inline bool test_under_valgrind(void)
-{
-    return getenv("CK_RUN_UNDER_VALGRIND") != NULL;
-}
-
 static inline void *test_alloc(size_t bytes)
 {
     void *p = calloc(1, bytes ? bytes : 1);

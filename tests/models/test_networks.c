@@ -521,7 +521,7 @@ START_TEST(stories260k_tells_greedily_what_its_authors_print)
     snprintf(path, sizeof path, "%s/models/stories260K/stories260K.bin", data);
     nn_network *net = open_network(path);
     ck_assert_str_eq(net->config.architecture, "llama");
-    generate(net, ids, &n, 257);
+    generate(net, ids, &n, test_under_valgrind() ? 24 : 257);
     nn_network_close(net);
     snprintf(path, sizeof path, "%s/models/stories260K/tok512.bin", data);
     decode(path, ids, n, text);
@@ -532,7 +532,8 @@ START_TEST(stories260k_tells_greedily_what_its_authors_print)
     fclose(f);
     char *want = strstr(page, "-t 0.0\n") + 7;
     *strstr(want, "\n```") = '\0';
-    ck_assert_str_eq(text, want);
+    ck_assert_int_gt(n, 20);
+    ck_assert(test_under_valgrind() ? strncmp(text, want, strlen(text)) == 0 : strcmp(text, want) == 0);
 }
 END_TEST
 
