@@ -31,6 +31,7 @@ BEYOND = {
         no_iterations nothing_to_train one_way_intents one_way_omniglot pattern_without_number protonet_on_sinusoid
         protonet_with_linear_head protonet_with_steps prototypes_in_regression proximal_of_maml rank_above_dim
         rule_broken_by_a_base same_shots_twice seeds_run_out split_above_the_characters targets_of_linear
+        scored_steps_that_fall scored_steps_without_the_last
         targets_without_adapter test_of_another_model test_of_one_way test_of_unknown_source test_rank_of_network
         test_twice tested_shots_above_the_drawings text_source_on_conv4 too_many_domains validation_of_lora_linear
         way_above_a_domain way_above_the_classes ways_in_regression weight_decay_of_sgd""",
