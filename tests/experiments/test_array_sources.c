@@ -1,6 +1,6 @@
 /* Sources of labelled arrays (HDF5, .npz, .npy) and of Caltech-101's pictures, from small files made here. */
 #include "tests/check.h"
-#include "tests/counting_allocator.h"
+#include "tests/failing_allocator.h"
 
 #include "autograd/random.h"
 #include "experiments/arrays.h"
@@ -451,24 +451,24 @@ static void torture(const xp_tasks *tasks)
 {
     static ag_real x[2 * PIXELS];
     int32_t y[2];
-    counter c = { 0 };
+    failing_allocator c = { 0 };
     xp_episode_size size = { .way = 2, .shot = 1 };
-    ag_set_allocator(&(ag_allocator){ counted_alloc, counted_release, &c });
+    failing_use(&c);
     xp_source *s = open_source(tasks, dir);
     const int calls = c.calls;
     ck_assert_int_eq(xp_source_episode(s, &(xp_episode_id){ 2, AG_STREAM_TEST, 0, 0 }, &size, x, y, NULL, NULL, NULL), AG_OK);
     ck_assert_int_eq(c.calls, calls);
     xp_source_close(s);
-    ck_assert_int_eq(c.live, 0);
+    ck_assert_int_eq(c.live_blocks, 0);
     for (int n = 1; n <= calls; n++) {
         ag_error err = { 0 };
-        c = (counter){ .fail_at = n };
+        c = (failing_allocator){ .fail_at = n };
         ck_assert_msg(xp_source_open(&s, tasks, &(xp_source_options){ .data_dir = dir }, &err) == AG_ENOMEM, "%d: %s", n, err.message);
         ck_assert_ptr_null(s);
         ck_assert_ptr_nonnull(strstr(err.message, "out of memory"));
-        ck_assert_int_eq(c.live, 0);
+        ck_assert_int_eq(c.live_blocks, 0);
     }
-    ag_set_allocator(NULL);
+    failing_use(NULL);
 }
 
 START_TEST(sampling_allocates_nothing_and_a_failed_allocation_is_reported)

@@ -1,6 +1,6 @@
 /* Importing Omniglot: small archives made here, whole and spoilt; the real ones where METALORA_DATA is set. */
 #include "tests/check.h"
-#include "tests/counting_allocator.h"
+#include "tests/failing_allocator.h"
 #include "tests/experiments/omniglot_fixture.h"
 
 #include "experiments/omniglot_cache.h"
@@ -360,21 +360,21 @@ END_TEST
 START_TEST(every_failed_allocation_of_an_import_is_reported_and_leaves_nothing)
 {
     fixture f;
-    counter c = { 0 };
+    failing_allocator c = { 0 };
     fixture_init(&f);
     write_archives(&f);
-    ag_set_allocator(&(ag_allocator){ counted_alloc, counted_release, &c });
+    failing_use(&c);
     ck_assert_int_eq(xp_omniglot_import_expecting(&f.expect, f.dir, f.cache, NULL, 0, NULL), AG_OK);
     int calls = c.calls;
     ck_assert_int_ge(calls, 6);
     for (int n = 1; n <= calls; n++) {
         ag_error err = { 0 };
-        c = (counter){ .fail_at = n };
+        c = (failing_allocator){ .fail_at = n };
         ck_assert_int_ne(xp_omniglot_import_expecting(&f.expect, f.dir, f.cache, NULL, 0, &err), AG_OK);
         ck_assert_msg(err.message[0], "allocation %d: no message", n);
-        ck_assert_int_eq(c.live, 0);
+        ck_assert_int_eq(c.live_blocks, 0);
     }
-    ag_set_allocator(NULL);
+    failing_use(NULL);
     char path[XP_PATH_MAX];
     xp_omniglot_pack p;
     xp_omniglot_cache_path(f.cache, path, NULL);   /* what was there before is whole */

@@ -1,5 +1,6 @@
 /* Whole runs, small: the same bits for any number of threads, stopping, failing, replaying. test_resume.c: going on. */
 #include "tests/experiments/small_runs.h"
+#include "tests/failing_allocator.h"
 
 START_TEST(the_digest_is_the_same_for_any_number_of_threads_and_another_for_another_seed)
 {
@@ -213,40 +214,20 @@ END_TEST
 
 /* ---- memory that runs out ---- */
 
-typedef struct starving {
-    int64_t taken, fails_at, live;   /* the allocation that fails, from 1; 0: none */
-} starving;
-
-static void *starving_alloc(size_t bytes, void *ctx)
-{
-    starving *s = ctx;
-    if (++s->taken == s->fails_at)
-        return NULL;
-    s->live++;
-    return aligned_alloc(64, (bytes + 63) / 64 * 64);
-}
-
-static void starving_release(void *p, void *ctx)
-{
-    starving *s = ctx;
-    s->live--;
-    free(p);
-}
-
 /* Runs with the n-th allocation failing; 0: none does. Returns how many were asked for. */
 static int64_t starve(const char *yaml, const char *set, int64_t n, ag_code *code)
 {
     files f;
     ag_error err = { 0 };
-    starving s = { .fails_at = n };
+    failing_allocator s = { .fail_at = n };
     name_files(&f, "starved");
-    ag_set_allocator(&(ag_allocator){ starving_alloc, starving_release, &s });
+    failing_use(&s);
     *code = run(yaml, set, &f, (xp_run_options){ 0 }, &err);
-    ag_set_allocator(NULL);
-    ck_assert_msg(s.live == 0, "allocation %d failed: %d were not released", (int)n, (int)s.live);
+    failing_use(NULL);
+    ck_assert_msg(s.live_blocks == 0, "allocation %d failed: %d were not released", (int)n, (int)s.live_blocks);
     ck_assert_msg(*code == AG_OK || (*code == AG_ENOMEM && err.message[0]), "allocation %d failed: code %d, %s", (int)n, *code, err.message);
     forget(&f);
-    return s.taken;
+    return s.calls;
 }
 
 /* Tests every step-th allocation of a whole run. A few may be missed without harm (the table of repeats). */

@@ -1,6 +1,6 @@
 /* Task sources that generate their data: against NumPy's numbers (golden_tasks.py) and by their properties. */
 #include "tests/check.h"
-#include "tests/counting_allocator.h"
+#include "tests/failing_allocator.h"
 
 #include "autograd/random.h"
 #include "experiments/tasks.h"
@@ -282,11 +282,11 @@ END_TEST
 
 START_TEST(sampling_allocates_nothing_and_a_failed_allocation_is_reported)
 {
-    counter c = { 0 };
+    failing_allocator c = { 0 };
     const xp_tasks *kinds[] = { &sine, &linear };
-    ag_set_allocator(&(ag_allocator){ counted_alloc, counted_release, &c });
+    failing_use(&c);
     for (int k = 0; k < 2; k++) {
-        c = (counter){ 0 };
+        c = (failing_allocator){ 0 };
         xp_source *s = open_source(kinds[k]);
         int calls = c.calls;
         episode e;
@@ -294,17 +294,17 @@ START_TEST(sampling_allocates_nothing_and_a_failed_allocation_is_reported)
         draw(s, (xp_episode_id){ 6, AG_STREAM_TRAIN, 1, 2 }, 4, 4, &e);
         ck_assert_int_eq(c.calls, calls);
         xp_source_close(s);
-        ck_assert_int_eq(c.live, 0);
+        ck_assert_int_eq(c.live_blocks, 0);
         for (int n = 1; n <= calls; n++) {
             ag_error err = { 0 };
-            c = (counter){ .fail_at = n };
+            c = (failing_allocator){ .fail_at = n };
             ck_assert_int_eq(xp_source_open(&s, kinds[k], NULL, &err), AG_ENOMEM);
             ck_assert_ptr_null(s);
             ck_assert_ptr_nonnull(strstr(err.message, "out of memory"));
-            ck_assert_int_eq(c.live, 0);
+            ck_assert_int_eq(c.live_blocks, 0);
         }
     }
-    ag_set_allocator(NULL);
+    failing_use(NULL);
 }
 END_TEST
 

@@ -1,7 +1,7 @@
 /* Sources of labelled texts, from small files whose texts say which they are, read by a small BERT vocabulary; and, with
  * METALORA_DATA and METALORA_MODELS, the published sets read by MiniLM's. */
 #include "tests/check.h"
-#include "tests/counting_allocator.h"
+#include "tests/failing_allocator.h"
 
 #include "autograd/random.h"
 #include "experiments/tasks.h"
@@ -342,10 +342,10 @@ START_TEST(threads_draw_the_same_bits_and_other_ids_other_episodes)
 }
 END_TEST
 
-static void torture(counter *c, const xp_tasks *tasks)
+static void torture(failing_allocator *c, const xp_tasks *tasks)
 {
     static episode e;
-    const int before = c->calls, live = c->live;
+    const int before = c->calls, live = c->live_blocks;
     xp_source *s = open_source(tasks, LENGTH);
     const int calls = c->calls - before;
     int64_t way = xp_source_example(s).labels ? 3 : 1;
@@ -353,7 +353,7 @@ static void torture(counter *c, const xp_tasks *tasks)
     draw(s, (xp_episode_id){ 6, AG_STREAM_TEST, 1, 2 }, &size, &e);
     ck_assert_int_eq(c->calls, before + calls);
     xp_source_close(s);
-    ck_assert_int_eq(c->live, live);
+    ck_assert_int_eq(c->live_blocks, live);
     for (int n = 1; n <= calls; n++) {
         ag_error err = { 0 };
         xp_source_options opt = { .tokenizer = tokenizer, .max_tokens = LENGTH };
@@ -361,7 +361,7 @@ static void torture(counter *c, const xp_tasks *tasks)
         ck_assert_msg(xp_source_open(&s, tasks, &opt, &err) == AG_ENOMEM, "allocation %d of %d: %s", n, calls, err.message);
         ck_assert_ptr_null(s);
         ck_assert_msg(strstr(err.message, "memory") != NULL, "%s", err.message);
-        ck_assert_int_eq(c->live, live);
+        ck_assert_int_eq(c->live_blocks, live);
     }
     c->fail_at = 0;
 }
@@ -373,14 +373,14 @@ START_TEST(sampling_allocates_nothing_and_a_failed_allocation_is_reported)
     tasks.domain_column = "domain";
     tasks.class_split[0] = 3, tasks.class_split[2] = 3;
     nn_tokenizer_close(tokenizer);   /* it must not be made by one allocator and freed by another */
-    counter c = { 0 };
-    ag_set_allocator(&(ag_allocator){ counted_alloc, counted_release, &c });
+    failing_allocator c = { 0 };
+    failing_use(&c);
     ck_assert_int_eq(nn_tokenizer_open(&tokenizer, in_dir("vocab.txt"), NULL), AG_OK);
     torture(&c, &tasks);
     torture(&c, &running);
     nn_tokenizer_close(tokenizer);
     tokenizer = NULL;
-    ag_set_allocator(NULL);
+    failing_use(NULL);
     forget_files();
 }
 END_TEST

@@ -1,5 +1,6 @@
 /* Opening networks: what is listed, numbers in place, random networks, and configurations or files that must be refused. */
 #include "tests/models/network_runs.h"
+#include "tests/failing_allocator.h"
 
 #include "models/network_internal.h"
 
@@ -360,26 +361,6 @@ END_TEST
 
 /* ---- memory ---- */
 
-typedef struct starving {
-    long long calls, fail_at, live;
-} starving;
-
-static void *starving_alloc(size_t bytes, void *ctx)
-{
-    starving *s = ctx;
-    if (++s->calls == s->fail_at)
-        return NULL;
-    s->live++;
-    return aligned_alloc(64, (bytes + 63) / 64 * 64);
-}
-
-static void starving_release(void *p, void *ctx)
-{
-    if (p)
-        ((starving *)ctx)->live--;
-    free(p);
-}
-
 /* i: a golden network's path, or behind the last a random one. */
 static ag_code make(int i, nn_network **net, ag_error *err)
 {
@@ -389,18 +370,18 @@ static ag_code make(int i, nn_network **net, ag_error *err)
 
 START_TEST(every_allocation_that_fails_is_reported_and_nothing_leaks)
 {
-    starving s = { 0 };
+    failing_allocator s = { 0 };
     ag_code code = AG_ENOMEM;
     for (long long n = 1; code != AG_OK; n++) {
         nn_network *net;
         ag_error err = { 0 };
-        s = (starving){ .fail_at = n };
-        ag_set_allocator(&(ag_allocator){ starving_alloc, starving_release, &s });
+        s = (failing_allocator){ .fail_at = n };
+        failing_use(&s);
         code = make(_i, &net, &err);
         ck_assert_msg(code == AG_ENOMEM || (code == AG_OK && s.calls < n), "allocation %lld: %s %s", n, ag_code_name(code), err.message);
         nn_network_close(net);
-        ag_set_allocator(NULL);
-        ck_assert_int_eq(s.live, 0);
+        failing_use(NULL);
+        ck_assert_int_eq(s.live_blocks, 0);
     }
     ck_assert_int_ge(s.calls, 4);
 }
@@ -410,20 +391,20 @@ END_TEST
 START_TEST(a_formula_reports_memory_that_ran_out)
 {
     nn_network *net = random_network(_i, 1);
-    starving s = { 0 };
+    failing_allocator s = { 0 };
     ag_code code = AG_ENOMEM;
     for (long long n = 2; code != AG_OK; n++) {
         run r;
         texts x = { .n = 2, .start = { 0, 2 }, .length = { 2, 3 }, .ids = { 1, 2, 3, 4, 5 } };
         run_init(&r, net);
         nn_text text = run_texts(&r, &x, &(nn_text_shape){ 2, 4, 6 });
-        s = (starving){ .fail_at = n };
+        s = (failing_allocator){ .fail_at = n };
         /* What was allocated before is freed by the default; both end in free(). */
-        ag_set_allocator(&(ag_allocator){ starving_alloc, starving_release, &s });
+        failing_use(&s);
         nn_network_hidden(&r.pass, &text);
         code = ag_tape_status(r.tape, NULL);
         ck_assert(code == AG_ENOMEM || (code == AG_OK && s.calls < n));
-        ag_set_allocator(NULL);
+        failing_use(NULL);
         run_release(&r);
     }
     nn_network_close(net);
