@@ -78,6 +78,7 @@ typedef struct ag_op {
     bool (*shape)(ag_tape *t, ag_tensor *y);
     void (*span)(ag_span s);                 /* elementwise operators have this, */
     void (*forward)(const ag_call *c);       /* the others this */
+    int cost;                                /* of one number of an elementwise result, in additions; 0: 1 */
     size_t (*scratch)(const ag_call *c);     /* [bytes]; NULL: none */
     /* What input k receives of the gradient g at y; NULL means 0. Written in operators. */
     ag_tensor *(*vjp)(ag_tape *t, ag_tensor *y, ag_tensor *g, int k);

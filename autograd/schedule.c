@@ -63,21 +63,12 @@ static bool in_step(const ag_tensor *y, const ag_tensor *x)
 
 /* ---- what is computed anew ---- */
 
-static int own_cost(const ag_op *op)
-{
-    static const ag_op *const dear[] = { &ag_op_exp, &ag_op_log, &ag_op_tanh, &ag_op_sigmoid, &ag_op_erf, &ag_op_gelu, &ag_op_gelu_tanh, &ag_op_silu };
-    for (size_t i = 0; i < sizeof dear / sizeof *dear; i++)
-        if (op == dear[i])
-            return 6;
-    return op == &ag_op_pow || op == &ag_op_pow_scalar ? MOST_COST + 1 : 1;
-}
-
 /* What it costs to have y again in a later stage; 0: impossible, or too much. */
 static int cost_again(const scheduler *c, const ag_tensor *y)
 {
     if (y->stage == 0 || !elementwise(y))
         return 0;
-    int cost = own_cost(y->op);
+    int cost = y->op->cost ? y->op->cost : 1;
     for (int k = 0; k < y->n_in; k++) {
         const ag_tensor *x = y->in[k], *root = x->root;
         bool there = !root->op || root->stage < y->stage || c->kept[root->id];

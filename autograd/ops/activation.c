@@ -26,7 +26,7 @@ static ag_tensor *gelu_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* 
 }
 
 const ag_op ag_op_gelu = {
-    .name = "gelu", .arity = 1, .shape = ag_like_first, .span = gelu_span, .vjp = gelu_rule, .jvp = gelu_rule,
+    .name = "gelu", .arity = 1, .shape = ag_like_first, .span = gelu_span, .cost = 6, .vjp = gelu_rule, .jvp = gelu_rule,
     .check = {{ .n = 1, .in = {{ 2, { 3, 5 } }} }},
 };
 
@@ -55,7 +55,7 @@ static ag_tensor *gelu_tanh_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k) 
 }
 
 const ag_op ag_op_gelu_tanh = {
-    .name = "gelu_tanh", .arity = 1, .shape = ag_like_first, .span = gelu_tanh_span,
+    .name = "gelu_tanh", .arity = 1, .shape = ag_like_first, .span = gelu_tanh_span, .cost = 6,
     .vjp = gelu_tanh_rule, .jvp = gelu_tanh_rule,
     .check = {{ .n = 1, .in = {{ 2, { 3, 5 } }} }},
 };
@@ -82,7 +82,7 @@ static ag_tensor *silu_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* 
 }
 
 const ag_op ag_op_silu = {
-    .name = "silu", .arity = 1, .shape = ag_like_first, .span = silu_span, .vjp = silu_rule, .jvp = silu_rule,
+    .name = "silu", .arity = 1, .shape = ag_like_first, .span = silu_span, .cost = 6, .vjp = silu_rule, .jvp = silu_rule,
     .check = {{ .n = 1, .in = {{ 2, { 3, 5 } }} }},
 };
 
@@ -179,7 +179,7 @@ static ag_tensor *pow_scalar_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)
 }
 
 const ag_op ag_op_pow_scalar = {
-    .name = "pow_scalar", .arity = 1, .shape = ag_like_first, .span = pow_scalar_span,
+    .name = "pow_scalar", .arity = 1, .shape = ag_like_first, .span = pow_scalar_span, .cost = 20,
     .vjp = pow_scalar_rule, .jvp = pow_scalar_rule,
     .check = {{ .n = 1, .in = {{ 2, { 3, 5 }, 0.3, 2 }}, .attr = { .f = { 2.5 } } },
               { .n = 1, .in = {{ 2, { 5, 3 }, -2, -0.3 }}, .attr = { .f = { 3 } } }},

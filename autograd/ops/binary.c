@@ -150,7 +150,7 @@ static ag_tensor *pow_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* b
 }
 
 const ag_op ag_op_pow = {
-    .name = "pow", .arity = 2, .shape = ag_like_first, .span = pow_span, .vjp = pow_rule, .jvp = pow_rule,
+    .name = "pow", .arity = 2, .shape = ag_like_first, .span = pow_span, .cost = 20, .vjp = pow_rule, .jvp = pow_rule,
     .check = {{ .n = 2, .in = {{ 2, { 3, 5 }, 0.3, 2 }, { 2, { 3, 5 } }} }},
 };
 

@@ -44,7 +44,7 @@ static ag_tensor *exp_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* y
 }
 
 const ag_op ag_op_exp = {
-    .name = "exp", .arity = 1, .shape = ag_like_first, .span = exp_span, .vjp = exp_rule, .jvp = exp_rule,
+    .name = "exp", .arity = 1, .shape = ag_like_first, .span = exp_span, .cost = 6, .vjp = exp_rule, .jvp = exp_rule,
     .check = {{ .n = 1, .in = {{ 2, { 3, 5 } }} }, { .n = 1, .in = {{ 3, { 2, 0, 3 } }} }},
 };
 
@@ -69,7 +69,7 @@ static ag_tensor *log_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* g
 }
 
 const ag_op ag_op_log = {
-    .name = "log", .arity = 1, .shape = ag_like_first, .span = log_span, .vjp = log_rule, .jvp = log_rule,
+    .name = "log", .arity = 1, .shape = ag_like_first, .span = log_span, .cost = 6, .vjp = log_rule, .jvp = log_rule,
     .check = {{ .n = 1, .in = {{ 2, { 3, 5 }, 0.2, 2.5 }} }, { .n = 1, .in = {{ 1, { 0 }, 1, 2 }} }},
 };
 
@@ -190,7 +190,7 @@ static ag_tensor *tanh_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* 
 }
 
 const ag_op ag_op_tanh = {
-    .name = "tanh", .arity = 1, .shape = ag_like_first, .span = tanh_span, .vjp = tanh_rule, .jvp = tanh_rule,
+    .name = "tanh", .arity = 1, .shape = ag_like_first, .span = tanh_span, .cost = 6, .vjp = tanh_rule, .jvp = tanh_rule,
     .check = {{ .n = 1, .in = {{ 2, { 3, 5 } }} }, { .n = 1, .in = {{ 3, { 2, 0, 3 } }} }},
 };
 
@@ -214,7 +214,7 @@ static ag_tensor *sigmoid_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   
 }
 
 const ag_op ag_op_sigmoid = {
-    .name = "sigmoid", .arity = 1, .shape = ag_like_first, .span = sigmoid_span, .vjp = sigmoid_rule, .jvp = sigmoid_rule,
+    .name = "sigmoid", .arity = 1, .shape = ag_like_first, .span = sigmoid_span, .cost = 6, .vjp = sigmoid_rule, .jvp = sigmoid_rule,
     .check = {{ .n = 1, .in = {{ 2, { 3, 5 } }} }, { .n = 1, .in = {{ 3, { 2, 0, 3 } }} }},
 };
 
@@ -264,7 +264,7 @@ static ag_tensor *erf_rule(ag_tape *t, ag_tensor *y, ag_tensor *g, int k)   /* 2
 }
 
 const ag_op ag_op_erf = {
-    .name = "erf", .arity = 1, .shape = ag_like_first, .span = erf_span, .vjp = erf_rule, .jvp = erf_rule,
+    .name = "erf", .arity = 1, .shape = ag_like_first, .span = erf_span, .cost = 6, .vjp = erf_rule, .jvp = erf_rule,
     .check = {{ .n = 1, .in = {{ 2, { 3, 5 } }} }, { .n = 1, .in = {{ 3, { 2, 0, 3 } }} }},
 };
 
